@@ -1,0 +1,45 @@
+"""One row: two ways to do the same work, timed in turn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """Microseconds per call of ours and of the rival, round by round."""
+
+    name: str
+    ours: tuple[float, ...]
+    rival: tuple[float, ...]
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        """How many times faster ours was, in each round."""
+        return tuple(rival / ours for ours, rival in zip(self.ours, self.rival, strict=True))
+
+    @property
+    def ratio(self) -> float:
+        return median(self.ratios)
+
+    @property
+    def ours_us(self) -> float:
+        return median(self.ours)
+
+    @property
+    def rival_us(self) -> float:
+        return median(self.rival)
+
+
+def paired(name: str, calls: int, ours: Callable[[], object], rival: Callable[[], object], rounds: int = 7) -> Row:
+    """Time both in turn, after one round that is not counted; each does `calls` calls."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for number in range(rounds + 1):
+        for work, kept in zip((ours, rival), times, strict=True):
+            began = time.perf_counter()
+            work()
+            if number:
+                kept.append((time.perf_counter() - began) / calls * 1e6)
+    return Row(name, tuple(times[0]), tuple(times[1]))

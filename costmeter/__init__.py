@@ -1,0 +1,48 @@
+"""Exact cost and usage accounting for the DeepSeek API.
+
+    client = costmeter.wrap(OpenAI(base_url="https://api.deepseek.com", api_key=...), project="search")
+
+records every call of that client; `costmeter report` says what it cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any
+
+from costmeter import wiring
+from costmeter.core.errors import NoPriceError
+from costmeter.core.pricing import Charge
+from costmeter.core.usage import Usage
+from costmeter.recorder.attribution import attribute
+from costmeter.recorder.openai_client import wrap
+from costmeter.recorder.spools import flush
+from costmeter.services.quote_call import quote_call
+
+__all__ = ["Charge", "NoPriceError", "__version__", "attribute", "flush", "quote", "wrap"]
+__version__ = version("costmeter")
+
+
+def quote(
+    *,
+    model: str,
+    completed_at: datetime | str,
+    usage: Usage | Mapping[str, Any],
+    currency: str = "USD",
+    started_at: datetime | str | None = None,
+) -> Charge:
+    """What one call costs, line by line; records nothing.
+
+    `usage` is the provider's own object (chat, FIM, responses or Anthropic shape); instants are aware or RFC 3339.
+    Raises NoPriceError where no tariff or rate covers the call, and InputError, naming the field, for bad input.
+    """
+    return quote_call(
+        wiring.price_book(),
+        model=model,
+        completed_at=completed_at,
+        usage=usage,
+        currency=currency,
+        started_at=started_at,
+    )

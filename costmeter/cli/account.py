@@ -1,0 +1,81 @@
+"""`costmeter account`: who is billed, in which currency and time zone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from costmeter import wiring
+from costmeter.cli.options import AsJson, Currency, Timezone
+from costmeter.cli.output import print_json, print_line, print_table
+from costmeter.core.money import format_amount
+from costmeter.core.periods import format_instant
+from costmeter.services.add_account import add_account
+from costmeter.store import accounts, credits, events
+from costmeter.store.accounts import Account
+from costmeter.store.engine import reading
+from costmeter.store.tables import PendingRow
+
+app = typer.Typer(
+    help="Accounts: each keeps a balance in one currency and bills by one time zone.", no_args_is_help=True
+)
+Name = Annotated[str, typer.Argument(help="The account's name.")]
+
+
+@app.command()
+def add(name: Name, currency: Currency = None, timezone: Timezone = None, as_json: AsJson = False) -> None:
+    """Add an account; currency and time zone can be changed until its first posted entry."""
+    engine = wiring.open_database()
+    account, made = add_account(
+        engine, name, currency=currency, timezone=timezone, home=wiring.home(), now=datetime.now(UTC)
+    )
+    if as_json:
+        print_json({**_shown(account), "created": made})
+    else:
+        print_line(f"{'added' if made else 'kept'} account {name}: {account.currency}, {account.timezone}")
+
+
+@app.command("list")
+def list_accounts(as_json: AsJson = False) -> None:
+    """List the accounts."""
+    with reading(wiring.open_database()) as connection:
+        found = [_shown(account) for account in accounts.listed(connection)]
+    if as_json:
+        print_json(found)
+    else:
+        rows = [(a["account"], a["currency"], a["timezone"], a["created_at"]) for a in found]
+        print_table({"account": "left", "currency": "left", "time zone": "left", "created": "left"}, rows)
+
+
+@app.command()
+def show(name: Name, as_json: AsJson = False) -> None:
+    """Show an account: its opening, credits, overdraft and what is not posted yet."""
+    with reading(wiring.open_database()) as connection:
+        account = accounts.get(connection, name)
+        booked = [one.credit for one in credits.of_account(connection, name)]
+        unposted = events.count_pending(connection, PendingRow.account == name)
+    opened = min((credit.effective_at for credit in booked), default=None)
+    shown = {
+        **_shown(account),
+        "tracked_from": format_instant(opened) if opened else None,
+        "credits": len(booked),
+        "overdraft": format_amount(account.overdraft),
+        "entries_to": account.version,
+        "unposted": unposted,
+    }
+    if as_json:
+        print_json(shown)
+        return
+    for key, value in shown.items():
+        print_line(f"{key.replace('_', ' '):<14}{'not tracked: it has no credit' if value is None else value}")
+
+
+def _shown(account: Account) -> dict[str, Any]:
+    return {
+        "account": account.account,
+        "currency": account.currency,
+        "timezone": account.timezone,
+        "created_at": format_instant(account.created_at),
+    }

@@ -1,0 +1,87 @@
+"""`costmeter credit`: balance that was granted or topped up."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from costmeter import wiring
+from costmeter.cli.options import Account, AsJson, Currency
+from costmeter.cli.output import print_json, print_line, print_table
+from costmeter.core.events import DEFAULT_ACCOUNT
+from costmeter.core.money import format_amount, parse_amount
+from costmeter.core.periods import format_instant, parse_instant
+from costmeter.services.add_credit import NewCredit, add_credit
+from costmeter.store import accounts, credits
+from costmeter.store.credits import BookedCredit, CreditBalance
+from costmeter.store.engine import reading
+
+app = typer.Typer(help="Credits: what an account may spend, granted before topped up.", no_args_is_help=True)
+
+
+@app.command()
+def add(
+    kind: Annotated[str, typer.Option(help="granted or topped_up.")],
+    amount: Annotated[str, typer.Option(help='A decimal string such as "5.00".')],
+    account: Account = DEFAULT_ACCOUNT,
+    currency: Currency = None,
+    effective_at: Annotated[
+        str | None, typer.Option(help="Calls completed from here on may spend it; default: now.")
+    ] = None,
+    expires_at: Annotated[str | None, typer.Option(help="Calls completed from here on may not; granted only.")] = None,
+    reference: Annotated[str | None, typer.Option(help="With a reference a credit is booked once.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add a credit: always without a reference, once with one."""
+    new = NewCredit(
+        account=account,
+        kind=kind,
+        amount=parse_amount(amount),
+        currency=currency,
+        effective_at=parse_instant(effective_at, "effective_at") if effective_at else None,
+        expires_at=parse_instant(expires_at, "expires_at") if expires_at else None,
+        reference=reference,
+    )
+    booked, created = add_credit(wiring.open_database(), new, home=wiring.home(), now=datetime.now(UTC))
+    if as_json:
+        print_json({**shown(booked), "account": account, "created": created})
+        return
+    word = "added" if created else "kept, was added before:"
+    print_line(f"{word} {format_amount(booked.credit.amount)} {booked.currency} {kind} for account {account}")
+
+
+@app.command("list")
+def list_credits(account: Account = DEFAULT_ACCOUNT, as_json: AsJson = False) -> None:
+    """List an account's credits and what each has left."""
+    with reading(wiring.open_database()) as connection:
+        accounts.get(connection, account)
+        left = credits.balances(connection, account)
+        found = [shown(one, left[one.credit.credit_id]) for one in credits.of_account(connection, account)]
+    if as_json:
+        print_json(found)
+        return
+    columns = dict.fromkeys(
+        ("credit", "kind", "amount", "remaining", "expired", "effective", "expires", "reference"), "left"
+    )
+    columns |= dict.fromkeys(("amount", "remaining", "expired"), "right")
+    fields = ("credit_id", "kind", "amount", "remaining", "expired", "effective_at", "expires_at", "reference")
+    print_table(columns, [[str(c[f]) if c[f] is not None else "" for f in fields] for c in found])
+
+
+def shown(booked: BookedCredit, left: CreditBalance | None = None) -> dict[str, Any]:
+    """A credit as JSON has it; `remaining` is what can still be spent, `expired` what expired unspent."""
+    credit = booked.credit
+    described = {
+        "credit_id": credit.credit_id,
+        "kind": credit.kind,
+        "amount": format_amount(credit.amount),
+        "currency": booked.currency,
+        "effective_at": format_instant(credit.effective_at),
+        "expires_at": format_instant(credit.expires_at) if credit.expires_at else None,
+        "reference": booked.reference,
+    }
+    if left is not None:
+        described |= {"remaining": format_amount(left.remaining - left.expired), "expired": format_amount(left.expired)}
+    return described

@@ -1,0 +1,34 @@
+"""`costmeter db`: the schema of the database."""
+
+from __future__ import annotations
+
+import typer
+
+from costmeter import wiring
+from costmeter.cli.output import print_line
+from costmeter.core.errors import SetupError
+from costmeter.store import schema
+
+app = typer.Typer(help="The schema of the database.", no_args_is_help=True)
+
+
+@app.command()
+def upgrade() -> None:
+    """Bring the database to the newest schema; run it again as often as you like."""
+    engine = wiring.open_bare_database()
+    before = schema.revision(engine)
+    schema.upgrade(engine)
+    was = "was there already" if before == schema.NEWEST else f"upgraded from {before or 'nothing'}"
+    print_line(f"schema {schema.NEWEST}: {was}")
+
+
+@app.command()
+def check() -> None:
+    """Check that the schema is the newest. Exit 1 where it is not."""
+    engine = wiring.open_bare_database()
+    try:
+        schema.check(engine)
+    except SetupError as error:
+        print_line(str(error))
+        raise typer.Exit(1) from None
+    print_line(f"schema {schema.NEWEST}: the newest")

@@ -1,0 +1,41 @@
+"""`costmeter export`: files for spreadsheets and auditors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from costmeter import wiring
+from costmeter.cli.options import AnyAccount, Currency, From, Month, To, Where
+from costmeter.cli.output import output_file, print_note
+from costmeter.cli.report import scope_of
+from costmeter.exports.charges import write_charges_csv
+from costmeter.store.engine import reading
+
+app = typer.Typer(help="Export what was posted, exactly.", no_args_is_help=True)
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="The file; default: standard output.")]
+
+
+@app.callback()
+def _export() -> None:
+    """Export what was posted, exactly."""
+
+
+@app.command()
+def charges(
+    month: Month = None,
+    start: From = None,
+    end: To = None,
+    account: AnyAccount = None,
+    currency: Currency = None,
+    where: Where = None,
+    output: Output = None,
+) -> None:
+    """One row a measured call, as CSV: exact amounts, ordered by completion and event id."""
+    scope = scope_of(month, start, end, account, currency, where)
+    with reading(wiring.open_database()) as connection, output_file(output) as out:
+        count = write_charges_csv(connection, scope, out)
+    if output is not None:
+        print_note(f"wrote {count:,} charges to {output}")

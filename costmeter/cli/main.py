@@ -1,0 +1,88 @@
+"""The `costmeter` command: its subcommands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from sqlalchemy.exc import DBAPIError
+from typer.exceptions import TyperException
+
+from costmeter import __version__
+from costmeter.cli import (
+    account,
+    balance,
+    credit,
+    db,
+    demo,
+    export,
+    prices,
+    quarantine,
+    quote,
+    record,
+    report,
+    simulate,
+    verify,
+)
+from costmeter.core.errors import CostmeterError, NoPriceError
+
+app = typer.Typer(
+    help="Cost and usage accounting for the DeepSeek API: what each call cost, who caused it, what is left.",
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(record.record)
+app.command()(report.report)
+app.add_typer(export.app, name="export")
+app.command()(balance.balance)
+app.add_typer(credit.app, name="credit")
+app.add_typer(account.app, name="account")
+app.command()(quote.quote)
+app.add_typer(prices.app, name="prices")
+app.add_typer(quarantine.app, name="quarantine")
+app.command()(verify.verify)
+app.add_typer(db.app, name="db")
+app.command()(simulate.simulate)
+app.command()(demo.demo)
+
+
+@app.callback(invoke_without_command=True)
+def costmeter(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
+    """Cost and usage accounting for the DeepSeek API: what each call cost, who caused it, what is left."""
+    if version:
+        typer.echo(__version__)
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code; an error is one line on standard error."""
+    warnings.showwarning = _print_warning
+    try:
+        return int(app(args=None if arguments is None else list(arguments), standalone_mode=False) or 0)
+    except NoPriceError as error:
+        return _fail(str(error), 1)
+    except CostmeterError as error:
+        return _fail(str(error), 2)
+    except TyperException as error:
+        return _fail(error.format_message(), 2)
+    except DBAPIError as error:
+        return _fail(f"database: {error.orig}", 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted", 130)
+    except BrokenPipeError:
+        return 0  # whoever read the output has seen enough
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"costmeter: {' '.join(message.split())}\n")
+    return code
+
+
+def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
+    sys.stderr.write(f"costmeter: warning: {message}\n")

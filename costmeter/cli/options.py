@@ -1,0 +1,17 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Account = Annotated[str, typer.Option("--account", "-a", help="The account.")]
+AnyAccount = Annotated[str | None, typer.Option("--account", "-a", help="One account; without it, all of them.")]
+Currency = Annotated[str | None, typer.Option(help="USD or CNY.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Month = Annotated[str | None, typer.Option(help="The billing month, as YYYY-MM.")]
+From = Annotated[str | None, typer.Option("--from", help="Calls completed from this RFC 3339 instant on.")]
+To = Annotated[str | None, typer.Option("--to", help="Calls completed before this instant.")]
+Where = Annotated[list[str] | None, typer.Option(help="Only calls where KEY=VALUE; may be repeated.")]
+Timezone = Annotated[str | None, typer.Option(help="An IANA time zone.")]

@@ -1,0 +1,72 @@
+"""How commands print: tables that never cut a number, JSON, and files that are whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from costmeter.core.errors import InputError
+
+# Wider than any table: a terminal may wrap a line, but no amount is ever cut short.
+_WIDTH = 2_000
+
+
+def print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_line(text: str = "") -> None:
+    sys.stdout.write(text + "\n")
+
+
+def print_note(text: str) -> None:
+    """A line for people, beside the answer."""
+    sys.stderr.write(text + "\n")
+
+
+def print_table(
+    columns: Mapping[str, str], rows: Sequence[Sequence[str]], *, total: Sequence[str] | None = None, title: str = ""
+) -> None:
+    """A table of texts; `columns` maps each heading to "left" or "right"."""
+    if title:
+        print_line(title)
+    table = Table(box=box.SIMPLE_HEAD, show_footer=total is not None)
+    for position, (heading, side) in enumerate(columns.items()):
+        justify: Any = side
+        table.add_column(heading, justify=justify, no_wrap=True, footer=total[position] if total else "")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=_WIDTH, highlight=False).print(table)
+
+
+@contextmanager
+def output_file(path: Path | None) -> Iterator[TextIO]:
+    """Where an export goes: standard output, or a file that appears whole once it is written."""
+    if path is None:
+        yield sys.stdout
+        return
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise InputError("output", str(path), f"cannot be written: {error.strerror}") from error
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,123 @@
+"""`costmeter report`: what was spent, as a table, JSON or CSV."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from costmeter import wiring
+from costmeter.cli.options import AnyAccount, AsJson, Currency, From, Month, Timezone, To, Where
+from costmeter.cli.output import print_json, print_line, print_table
+from costmeter.core.money import format_amount
+from costmeter.core.periods import format_instant, parse_instant
+from costmeter.reports.spend import AMOUNTS, DEFAULT_BY, DOUBTS, SpendReport, spend_report
+from costmeter.store.engine import reading
+from costmeter.store.scope import Scope
+
+_SHOWN = (
+    "calls", "cost", "granted", "topped_up", "overdraft", "untracked", "cache_hit_tokens", "cache_miss_tokens",
+    "output_tokens", "cache_savings", "off_peak_savings",
+)  # fmt: skip
+_DOUBTS = {
+    "failed": "failed, not charged",
+    "unmetered": "unmetered: DeepSeek may have charged them, their usage is unknown",
+    "unpriced": "unpriced: counted, but their cost is unknown and not in the sum",
+    "provisional": "provisional: a holiday calendar is not published yet",
+    "quarantined": "in quarantine, not counted; see: costmeter quarantine list",
+    "unposted": "not posted yet, not counted",
+}
+
+
+class Format(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+def report(
+    month: Month = None,
+    start: From = None,
+    end: To = None,
+    account: AnyAccount = None,
+    currency: Currency = None,
+    where: Where = None,
+    by: Annotated[str, typer.Option(help="account,project,user,api_key,model,band,day,hour,tag:NAME")] = ",".join(
+        DEFAULT_BY
+    ),
+    timezone: Timezone = None,
+    form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
+    as_json: AsJson = False,
+) -> None:
+    """What was spent in a billing month, or by calls completed in an interval."""
+    scope = scope_of(month, start, end, account, currency, where)
+    dimensions = [name for name in by.split(",") if name]
+    with reading(wiring.open_database()) as connection:
+        result = spend_report(connection, scope, by=dimensions, timezone=timezone)
+    if as_json or form is Format.JSON:
+        print_json(result.as_dict())
+    elif form is Format.CSV:
+        result.to_csv(sys.stdout)
+    else:
+        print_report(result, month)
+
+
+def scope_of(
+    month: str | None,
+    start: str | None,
+    end: str | None,
+    account: str | None,
+    currency: str | None,
+    where: list[str] | None,
+) -> Scope:
+    """The scope that the options of a report or an export mean."""
+    return Scope.checked(
+        month=month,
+        start=_instant(start, "from"),
+        end=_instant(end, "to"),
+        account=account,
+        currency=currency,
+        where=where or (),
+    )
+
+
+def print_report(result: SpendReport, month: str | None) -> None:
+    """The report as a table for people, with everything in doubt named below it."""
+    assert result.interval.start is not None
+    assert result.interval.end is not None
+    interval = f"{format_instant(result.interval.start)} to {format_instant(result.interval.end)}"
+    print_line(
+        f"Spend in {result.currency or 'no currency'}, {f'billing month {month}' if month else 'calls completed'}"
+    )
+    print_line(f"{interval} (end excluded), days and hours of {result.timezone}")
+    shown = [name for name in _SHOWN if name in ("calls", "cost") or result.totals[name]]
+    columns = dict.fromkeys(result.by, "left") | {name.replace("_", " "): "right" for name in shown}
+    rows = [
+        [_text(row[name]) for name in result.by] + [_number(name, row[name]) for name in shown]
+        for row in result.rows.to_dict("records")
+    ]
+    total = ["total", *[""] * len(result.by)][: max(len(result.by), 1)]
+    numbers = [_number(name, result.totals[name]) for name in shown]
+    if not result.by:
+        rows, total = [], []
+        columns = {"": "left", **columns}
+        total = ["total"]
+    print_table(columns, rows, total=[*total, *numbers])
+    for name in DOUBTS:
+        if count := result.totals[name]:
+            print_line(f"{count:>8,} {'call' if count == 1 else 'calls'} {_DOUBTS[name]}")
+
+
+def _instant(text: str | None, field: str) -> datetime | None:
+    return None if text is None else parse_instant(text, field)
+
+
+def _text(value: object) -> str:
+    return "(none)" if value is None or value != value else str(value)
+
+
+def _number(name: str, value: int) -> str:
+    return format_amount(value) if name in AMOUNTS else f"{value:,}"

@@ -1,0 +1,45 @@
+"""`costmeter verify`: the promises, checked on the database at hand."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from costmeter import wiring
+from costmeter.cli.options import AnyAccount, AsJson
+from costmeter.cli.output import print_json, print_line, print_note
+from costmeter.services.verify import PROMISES
+from costmeter.services.verify import verify as verify_promises
+from costmeter.store import accounts
+from costmeter.store.engine import reading
+
+
+def verify(account: AnyAccount = None, as_json: AsJson = False) -> None:
+    """Check promises 1 to 6 by replaying the ledger from its facts. Exit 1 where one is broken."""
+    engine = wiring.open_database()
+    checked = 0
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("verifying", total=None)
+
+        def advance(count: int) -> None:
+            nonlocal checked
+            checked += count
+            progress.update(task, advance=count)
+
+        if account is not None:
+            with reading(engine) as connection:
+                accounts.get(connection, account)
+        findings = verify_promises(engine, None if account is None else [account], progress=advance)
+    if as_json:
+        print_json({"charges": checked, "findings": [finding._asdict() for finding in findings]})
+    else:
+        broken = {finding.promise for finding in findings}
+        for number, promise in PROMISES.items():
+            print_line(f"{'BROKEN' if number in broken else 'kept':<7} {number}. {promise}")
+        print_line(f"{checked:,} charges checked")
+        for finding in findings:
+            print_note(f"promise {finding.promise}, account {finding.account}: {finding.what}")
+    raise typer.Exit(int(bool(findings)))

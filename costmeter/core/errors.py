@@ -1,0 +1,59 @@
+"""Everything costmeter raises on purpose.
+
+CostmeterError
+ +- InputError        a value that cannot be used: names the field, the value and the remedy
+ |   +- PriceBookError    the same for a price book: names table, key and value
+ |   +- ConflictError     the same id or reference again, with other content
+ +- NoPriceError      a quote was asked for where there is no tariff or rate
+ +- NotFoundError     a name that is not there
+ +- SetupError        the installation: schema, database, missing package
+"""
+
+from __future__ import annotations
+
+from costmeter.core.secrets import without_secrets
+
+SHOWN_LENGTH = 80  # A refused value may be a whole file; an error message is one line.
+
+
+def shown(value: object) -> str:
+    """The value as one short line for an error message, without keys."""
+    try:
+        text = without_secrets(repr(value))
+    except (ValueError, RecursionError):  # a number past Python's limit of digits, or a value nested too deep
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= SHOWN_LENGTH else f"{text[: SHOWN_LENGTH - 3]}..."
+
+
+class CostmeterError(Exception):
+    """Base of all errors that costmeter raises on purpose."""
+
+
+class InputError(CostmeterError):
+    """A value that cannot be used; the message names the field, the value and the remedy."""
+
+    def __init__(self, field: str, value: object, remedy: str) -> None:
+        super().__init__(f"{field}: {remedy}" if value is None else f"{field} {shown(value)}: {remedy}")
+        self.field = field
+        self.value = value
+        self.remedy = remedy
+
+
+class PriceBookError(InputError):
+    """A price book that cannot be loaded; the message names table, key and value."""
+
+
+class ConflictError(InputError):
+    """The same id or reference was used before with other content."""
+
+
+class NoPriceError(CostmeterError):
+    """No tariff or rate for this call; it is never priced at 0 or at a neighbour's price."""
+
+
+class NotFoundError(CostmeterError):
+    """A name that is not in the database or the price book."""
+
+
+class SetupError(CostmeterError):
+    """The installation is not ready: schema, database, or a package that is missing."""

@@ -1,0 +1,244 @@
+"""Usage events: what a call used and when it completed, written once and never changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from costmeter.core.errors import InputError, shown
+from costmeter.core.periods import format_instant, parse_instant
+from costmeter.core.secrets import without_secrets
+from costmeter.core.usage import Usage, read_usage
+
+OK, FAILED, UNMETERED = "ok", "failed", "unmetered"
+STATUSES = (OK, FAILED, UNMETERED)
+PROVIDERS = ("deepseek",)
+# Fields of the event that are kept; anything else is dropped and counted, since it could hold a prompt or a key.
+FIELDS = (
+    "event_id", "account", "project", "user", "api_key", "tags", "provider", "model", "requested_model", "response_id",
+    "operation_id", "status", "started_at", "completed_at", "usage", "http_status", "error_code", "reason", "estimate",
+    "detail",
+)  # fmt: skip
+TEXT_LENGTH = 256
+ACCOUNT_LENGTH = 64
+TAGS_COUNT = 32
+SAME_CALL = timedelta(hours=1)  # two doors see one call's completion within this
+FUTURE = timedelta(minutes=5)  # a completion further ahead of its receipt is a broken clock
+DEFAULT_ACCOUNT = "default"
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # a NUL or half a surrogate pair: no database keeps it
+
+
+@dataclass(frozen=True, slots=True)
+class UsageEvent:
+    """One call: attribution, instants, and the tokens that the provider reported (None unless status is ok)."""
+
+    event_id: str | None
+    account: str
+    project: str | None
+    user: str | None
+    api_key: str | None
+    tags: Mapping[str, str]
+    provider: str
+    model: str
+    requested_model: str | None
+    response_id: str | None
+    operation_id: str | None
+    status: str
+    started_at: datetime | None
+    completed_at: datetime
+    usage: Usage | None
+    raw_usage: Mapping[str, Any] | None
+    http_status: int | None
+    error_code: str | None
+    reason: str | None
+    detail: Mapping[str, Any]
+
+    def content(self) -> tuple[Any, ...]:
+        """What makes two events the same: account, provider, model, status, completion, counts, response id."""
+        counts = self.usage[:4] if self.usage else None
+        at = format_instant(self.completed_at)
+        return (self.account, self.provider, self.model, self.status, at, counts, self.response_id)
+
+    def digest(self) -> bytes:
+        """16 bytes that are equal exactly where the content is."""
+        return digest(self.content())
+
+    def is_same_call(self, other: UsageEvent) -> bool:
+        """Whether two doors saw one call: equal model and counts, and completions within an hour."""
+        if (self.model, self.status) != (other.model, other.status):
+            return False
+        counts, others = self.usage and self.usage[:4], other.usage and other.usage[:4]
+        return counts == others and abs(self.completed_at - other.completed_at) <= SAME_CALL
+
+
+def digest(content: object) -> bytes:
+    """16 bytes that stand for any JSON content."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def read_event(body: object) -> UsageEvent:
+    """A usage event of the contract's shape; raises InputError naming the field, the value and the remedy."""
+    if not isinstance(body, Mapping):
+        raise InputError("event", body, "write one JSON object per usage event")
+    status, usage, raw = _measured(body)
+    started_at = None if body.get("started_at") is None else parse_instant(body["started_at"], "started_at")
+    completed_at = parse_instant(body.get("completed_at"), "completed_at")
+    if started_at is not None and completed_at < started_at:
+        raise InputError("completed_at", body["completed_at"], f"is before started_at {format_instant(started_at)}")
+    return UsageEvent(
+        event_id=_id(body, "event_id"),
+        account=check_account(body.get("account") if body.get("account") is not None else DEFAULT_ACCOUNT),
+        project=_text(body, "project"),
+        user=_text(body, "user"),
+        api_key=_text(body, "api_key"),
+        tags=_tags(body.get("tags")),
+        provider=_provider(body.get("provider")),
+        model=_model(body),
+        requested_model=_text(body, "requested_model"),
+        response_id=_id(body, "response_id"),
+        operation_id=_id(body, "operation_id"),
+        status=status,
+        started_at=started_at,
+        completed_at=completed_at,
+        usage=usage,
+        raw_usage=raw,
+        http_status=_http_status(body.get("http_status")),
+        error_code=_text(body, "error_code"),
+        reason=_text(body, "reason"),
+        detail=_detail(body),
+    )
+
+
+def check_account(value: object, field: str = "account") -> str:
+    """An account's name: 1 to 64 printable characters, nothing at its ends to trim."""
+    if (
+        not isinstance(value, str)
+        or not 0 < len(value) <= ACCOUNT_LENGTH
+        or value != value.strip()
+        or not value.isprintable()
+    ):
+        raise InputError(field, value, f"an account is named by 1 to {ACCOUNT_LENGTH} printable characters")
+    return without_secrets(value)[:ACCOUNT_LENGTH]
+
+
+def known_fields(body: object) -> tuple[dict[str, Any], int]:
+    """The fields of an unusable event that may be kept, cleaned of secrets, and how many others were dropped."""
+    if not isinstance(body, Mapping):
+        return {}, 0
+    kept = {field: _cleaned(body[field]) for field in FIELDS if field in body}
+    return kept, len(body) - len(kept)
+
+
+def _measured(body: Mapping[str, Any]) -> tuple[str, Usage | None, Mapping[str, Any] | None]:
+    raw, status = body.get("usage"), body.get("status")
+    if status is None:
+        status = UNMETERED if raw is None else OK
+    if status not in STATUSES:
+        raise InputError("status", status, f"use one of {', '.join(STATUSES)}")
+    if status != OK:
+        if raw is not None:
+            raise InputError("usage", raw, f"must be null where status is {status}; send what is known as estimate")
+        return status, None, None
+    if raw is None:
+        raise InputError("usage", None, "is missing; without it send status unmetered and a reason")
+    return status, read_usage(raw), _counts_only(raw)
+
+
+def _counts_only(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The provider's object with its numbers alone: a usage object has no text, and text could be a prompt."""
+    kept: dict[str, Any] = {}
+    for key, value in raw.items():
+        if isinstance(value, Mapping):
+            kept[_cleaned_text(str(key))] = _counts_only(value)
+        elif value is None or isinstance(value, int):
+            kept[_cleaned_text(str(key))] = _cleaned(value)
+    return kept
+
+
+def _provider(value: object) -> str:
+    if value is None:
+        return PROVIDERS[0]
+    if value not in PROVIDERS:
+        raise InputError("provider", value, f"use one of {', '.join(PROVIDERS)}")
+    return str(value)
+
+
+def _model(body: Mapping[str, Any]) -> str:
+    model = _text(body, "model")
+    if model is None:
+        raise InputError("model", body.get("model"), "is missing; name the model of the response")
+    return model
+
+
+def _id(body: Mapping[str, Any], field: str) -> str | None:
+    """An id; empty, "None" and what is no text are no id."""
+    value = body.get(field)
+    if not isinstance(value, str) or value.strip() in ("", "None", "null"):
+        return None
+    return _text(body, field)
+
+
+def _text(body: Mapping[str, Any], field: str) -> str | None:
+    value = body.get(field)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or len(value) > TEXT_LENGTH or _UNSTORABLE.search(value):
+        raise InputError(field, value, f"write a text of at most {TEXT_LENGTH} characters")
+    return without_secrets(value)[:TEXT_LENGTH]
+
+
+def _tags(value: object) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or len(value) > TAGS_COUNT:
+        raise InputError("tags", value, f"write an object of at most {TAGS_COUNT} texts")
+    tags = {}
+    for name, text in value.items():
+        if not isinstance(name, str) or not 0 < len(name) <= TEXT_LENGTH or _UNSTORABLE.search(name):
+            raise InputError("tags", name, f"a tag is named by 1 to {TEXT_LENGTH} characters")
+        tag = _text({name: text}, name)
+        if tag is not None:
+            tags[_cleaned_text(name)] = tag
+    return tags
+
+
+def _http_status(value: object) -> int | None:
+    if value is None or (type(value) is int and 100 <= value <= 599):
+        return value
+    raise InputError("http_status", value, "write a number from 100 to 599")
+
+
+def _detail(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known besides: plain values of the detail object, and the estimate of an unmetered call."""
+    detail = body.get("detail")
+    if detail is not None and not isinstance(detail, Mapping):
+        raise InputError("detail", detail, "write an object")
+    kept = {_cleaned_text(str(k)): _cleaned(v) for k, v in (detail or {}).items()}
+    if body.get("estimate") is not None:
+        kept["estimate"] = _cleaned(body["estimate"])
+    return kept
+
+
+def _cleaned(value: object, depth: int = 3) -> Any:
+    """A value without secrets and of bounded size; what is deeper or longer is cut."""
+    if isinstance(value, str):
+        return _cleaned_text(value)
+    if isinstance(value, Mapping) and depth:
+        return {_cleaned_text(str(k)): _cleaned(v, depth - 1) for k, v in list(value.items())[:TAGS_COUNT]}
+    if isinstance(value, list | tuple) and depth:
+        return [_cleaned(v, depth - 1) for v in value[:TAGS_COUNT]]
+    is_storable = isinstance(value, int) and abs(value) < 2**63  # JSON in a database keeps 64 bits
+    if value is None or is_storable or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return shown(value)
+
+
+def _cleaned_text(text: str) -> str:
+    return _UNSTORABLE.sub("", without_secrets(text))[:TEXT_LENGTH]

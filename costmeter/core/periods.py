@@ -1,0 +1,105 @@
+"""Instants and half-open periods.
+
+An instant is an aware UTC datetime with microseconds; a period is [start, end), either side open when None.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from costmeter.core.errors import InputError
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+# Before and after these some time zone has no date for the instant (a zero time of other languages is 0001-01-01).
+FIRST_INSTANT, LAST_INSTANT = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+
+_RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})?", re.ASCII)
+_MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])", re.ASCII)
+
+
+class Period(NamedTuple):
+    """The instants from `start` up to, but without, `end`; None is open."""
+
+    start: datetime | None
+    end: datetime | None
+
+    def __contains__(self, instant: object) -> bool:
+        if not isinstance(instant, datetime):
+            return False
+        return (self.start is None or self.start <= instant) and (self.end is None or instant < self.end)
+
+
+def parse_instant(value: object, field: str = "instant") -> datetime:
+    """An RFC 3339 instant with any offset, as UTC; finer than a microsecond is cut off; a naive one is refused."""
+    if isinstance(value, datetime):
+        return value if value.tzinfo is UTC else as_utc(value, field)
+    match = _RFC3339.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise InputError(field, value, "write an RFC 3339 instant such as 2025-03-01T16:30:00Z")
+    if match.group(2) is None:
+        raise InputError(field, value, "has no time zone; add Z or an offset such as +08:00")
+    try:
+        return as_utc(datetime.fromisoformat(match.group(0).upper()), field)
+    except ValueError as error:
+        raise InputError(field, value, f"is no instant: {error}") from None
+
+
+def as_utc(instant: datetime, field: str = "instant") -> datetime:
+    """The same moment in UTC; a naive datetime is refused, since it names no moment."""
+    if instant.utcoffset() is None:
+        raise InputError(field, instant.isoformat(), "has no time zone; pass an aware datetime")
+    if not FIRST_INSTANT <= instant < LAST_INSTANT:
+        raise InputError(field, instant.isoformat(), "is no date in every time zone; correct it at its source")
+    return instant if instant.tzinfo is UTC else instant.astimezone(UTC)
+
+
+def format_instant(instant: datetime) -> str:
+    """RFC 3339 with Z; microseconds only where there are any."""
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+
+
+def to_micros(instant: datetime) -> int:
+    """Microseconds since 1970-01-01T00:00:00Z, exactly."""
+    since = instant - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def from_micros(micros: int) -> datetime:
+    """The instant of that many microseconds since 1970-01-01T00:00:00Z."""
+    return EPOCH + timedelta(microseconds=micros)
+
+
+@lru_cache(maxsize=256)
+def zone(name: str, field: str = "timezone") -> ZoneInfo:
+    """The IANA time zone of that name."""
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError, ZoneInfoNotFoundError) as error:
+        raise InputError(field, name, "is no IANA time zone; use one such as UTC or Asia/Shanghai") from error
+
+
+def month_of(instant: datetime, zone_name: str) -> str:
+    """The month YYYY-MM of an instant in a time zone."""
+    local = instant.astimezone(zone(zone_name))
+    return f"{local.year:04d}-{local.month:02d}"
+
+
+def check_month(value: object, field: str = "month") -> str:
+    """A month as YYYY-MM."""
+    if not isinstance(value, str) or not _MONTH.fullmatch(value) or not "0001-02" <= value <= "9999-11":
+        raise InputError(field, value, "write a month as YYYY-MM")
+    return value
+
+
+def month_period(month: str, zone_name: str) -> Period:
+    """The instants of a month in a time zone."""
+    year, number = (int(part) for part in check_month(month).split("-"))
+    following = (year + 1, 1) if number == 12 else (year, number + 1)
+    tz = zone(zone_name)
+    start = datetime(year, number, 1, tzinfo=tz).astimezone(UTC)
+    return Period(start, datetime(*following, 1, tzinfo=tz).astimezone(UTC))

@@ -1,0 +1,179 @@
+"""One call on its way: from the request that is sent to exactly one record, however it ends."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from costmeter.recorder.attribution import Attribution, current_attribution, key_fingerprint
+from costmeter.recorder.clock import Clock
+from costmeter.recorder.reading import Reading
+from costmeter.recorder.record import (
+    CLOSED_EARLY,
+    Asked,
+    Ending,
+    build_record,
+    completion,
+    ending_of,
+    outcome,
+    read_date,
+    read_request,
+)
+from costmeter.recorder.spool import Spool
+from costmeter.recorder.tap import UsageTap
+from costmeter.store.keys import key_text, new_key
+
+logger = logging.getLogger("costmeter.recorder")
+
+METERED_PATHS = (b"/chat/completions", b"/completions", b"/responses", b"/messages")
+
+Headers = Mapping[bytes, bytes]  # names in lower case
+
+# The operation of the last attempt in this thread or task and its number: an SDK makes its retries where it was called.
+_last_attempt: ContextVar[tuple[str, int] | None] = ContextVar("costmeter_last_attempt", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """What all calls through one door share."""
+
+    attribution: Attribution
+    clock: Clock
+    spool: Spool
+
+    def begin(self, content: bytes | None, headers: Headers) -> Call | None:
+        """A call that is about to be sent; None, and a line in the log, where the recorder itself fails."""
+        try:
+            said = current_attribution().over(self.attribution)
+            if said.api_key is None:
+                key = key_fingerprint(headers.get(b"authorization"), headers.get(b"x-api-key"))
+                said = Attribution(api_key=key).over(said)
+            return Call(self, said, read_request(content), headers.get(b"x-stainless-retry-count"))
+        except Exception:
+            logger.exception("a call could not be recorded")
+            return None
+
+
+def is_metered(method: str, target: bytes) -> bool:
+    """Whether a request is one that DeepSeek bills by tokens."""
+    return method == "POST" and target.partition(b"?")[0].endswith(METERED_PATHS)
+
+
+class Call:
+    """Ends as exactly one record, handed to the spool before the caller sees the end; no method raises.
+
+    The end may come from the garbage collector, in the middle of anything: no method takes a lock it could find held.
+    """
+
+    __slots__ = (
+        "_asked",
+        "_attribution",
+        "_clock_offset",
+        "_decided",
+        "_end",
+        "_event_id",
+        "_is_over",
+        "_operation_id",
+        "_origin",
+        "_process",
+        "_recorder",
+        "_started_at",
+        "_status",
+        "_tap",
+    )
+
+    def __init__(self, recorder: Recorder, attribution: Attribution, asked: Asked, attempt: bytes | None) -> None:
+        self._recorder = recorder
+        self._attribution = attribution
+        self._asked = asked
+        self._event_id = key_text(new_key())
+        self._operation_id = _operation(self._event_id, attempt)
+        self._process = os.getpid()
+        self._end = threading.Lock()  # taken once, by whoever ends the call
+        self._is_over = False
+        self._status: int | None = None
+        self._tap: UsageTap | None = None
+        self._clock_offset: float | None = None
+        self._decided: float | None = None  # when the last chunk passed that may have completed the answer
+        self._started_at = recorder.clock.now()
+        self._origin = recorder.clock.monotonic()
+
+    def answered(self, status: int, headers: Headers, *, is_decoded: bool = False) -> None:
+        """The head of the response is there; `is_decoded` where its content comes without its encoding."""
+        try:
+            self._status = status
+            encoding = b"" if is_decoded else headers.get(b"content-encoding", b"")
+            self._tap = UsageTap(encoding.decode("latin-1"))
+            server_at = read_date(headers.get(b"date"))
+            if server_at is not None:
+                here = completion(self._started_at, self._recorder.clock.monotonic() - self._origin)
+                self._clock_offset = (server_at - here).total_seconds()
+        except Exception:
+            logger.exception("the head of a response could not be read")
+
+    def observe(self, chunk: bytes) -> None:
+        """A chunk of the response, before the caller gets it."""
+        if self._is_over or self._tap is None:
+            return
+        try:
+            if self._tap.feed(chunk):
+                self._decided = self._recorder.clock.monotonic()
+                if self._tap.is_complete:
+                    self._finish(None)
+        except Exception:
+            logger.exception("a chunk of a response could not be read")
+
+    def ended(self) -> None:
+        """The response came to its end."""
+        self._finish(None)
+
+    def broke(self, error: BaseException) -> None:
+        """The request or the response broke off with this error."""
+        self._finish(ending_of(error))
+
+    def closed(self) -> None:
+        """The caller is done with the response, read or not."""
+        self._finish(Ending(CLOSED_EARLY))
+
+    def _finish(self, ending: Ending | None) -> None:
+        if self._is_over or not self._end.acquire(blocking=False):
+            return
+        self._is_over = True
+        if os.getpid() != self._process:
+            return  # a fork's copy of a call: it is its parent's to record
+        try:
+            self._hand_over(ending)
+        except Exception:
+            logger.exception("a call could not be recorded: event %s", self._event_id)
+
+    def _hand_over(self, ending: Ending | None) -> None:
+        reading = Reading() if self._tap is None else self._tap.read()
+        end = self._decided if reading.usage is not None else None
+        if end is None:
+            end = self._recorder.clock.monotonic()
+        record = build_record(
+            event_id=self._event_id,
+            operation_id=self._operation_id,
+            attribution=self._attribution,
+            asked=self._asked,
+            reading=reading,
+            started_at=self._started_at,
+            completed_at=completion(self._started_at, end - self._origin),
+            outcome=outcome(self._status, reading, ending),
+            clock_offset=self._clock_offset,
+        )
+        self._recorder.spool.append(record)
+
+
+def _operation(event_id: str, attempt: bytes | None) -> str:
+    """The id that a call's retries share; the first attempt's own id, where attempts can be told at all."""
+    if attempt is None or not attempt.isdigit():
+        return event_id
+    last, number = _last_attempt.get(), int(attempt)
+    operation_id = last[0] if last is not None and number == last[1] + 1 else event_id
+    _last_attempt.set((operation_id, number))
+    return operation_id

@@ -1,0 +1,118 @@
+"""Add a credit: balance that was granted or topped up."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Engine
+
+from costmeter.core.errors import ConflictError, InputError
+from costmeter.core.events import TEXT_LENGTH, check_account, digest
+from costmeter.core.ledger import GRANTED, KINDS, Credit, credit_lines
+from costmeter.core.money import check_currency
+from costmeter.core.periods import as_utc, format_instant
+from costmeter.core.secrets import without_secrets
+from costmeter.services.post_charges import Fold
+from costmeter.store import accounts, charges, credits
+from costmeter.store.accounts import Home
+from costmeter.store.credits import BookedCredit
+from costmeter.store.engine import in_transaction
+
+
+class NewCredit(NamedTuple):
+    """A credit as it is asked for; `effective_at` None means from now on, `currency` None the account's."""
+
+    account: str
+    kind: str
+    amount: int
+    currency: str | None = None
+    effective_at: datetime | None = None
+    expires_at: datetime | None = None
+    reference: str | None = None
+
+
+def add_credit(engine: Engine, new: NewCredit, *, home: Home, now: datetime) -> tuple[BookedCredit, bool]:
+    """The credit as booked, and whether it was booked now (False: the same reference was booked before).
+
+    With a reference it is booked once: again with the same content it is found, with other content it is a
+    ConflictError and nothing changes. Overdraft is repaid at once by what is topped up.
+    """
+    checked = _checked(new, now)
+    return in_transaction(engine, lambda connection: _add(connection, checked, home, now))
+
+
+def _add(connection: Connection, new: NewCredit, home: Home, now: datetime) -> tuple[BookedCredit, bool]:
+    wanted = Home(new.currency or home.currency, home.timezone)
+    accounts.make_missing(connection, [new.account], wanted, now)
+    account = accounts.lock(connection, new.account)
+    if new.currency is not None and new.currency != account.currency:
+        remedy = f"account {account.account!r} is kept in {account.currency}; two currencies are never summed"
+        raise InputError("currency", new.currency, remedy)
+    if new.reference is not None:
+        first = credits.by_reference(connection, account.account, new.reference)
+        if first is not None:
+            return _same(first, new), False
+    credit = Credit(account.version + 1, new.kind, new.amount, new.effective_at or now, new.expires_at)
+    fold = Fold(connection, account, now)
+    _refuse_if_late(connection, account.account, credit, fold.purse.credits)
+    booked = BookedCredit(credit, account.currency, new.reference, now)
+    credits.add(connection, account.account, booked)
+    fold.add_credit(credit, credit_lines(credit.kind, credit.amount), seal_credit(booked))
+    fold.repay()
+    fold.expire()
+    fold.write()
+    return booked, True
+
+
+def seal_credit(booked: BookedCredit) -> bytes:
+    """What a journal entry's digest says of a credit."""
+    credit = booked.credit
+    expires = format_instant(credit.expires_at) if credit.expires_at else None
+    effective = format_instant(credit.effective_at)
+    return digest([credit.credit_id, credit.kind, credit.amount, effective, expires, booked.reference])
+
+
+def _checked(new: NewCredit, now: datetime) -> NewCredit:
+    check_account(new.account)
+    if new.kind not in KINDS:
+        raise InputError("kind", new.kind, f"use one of {', '.join(KINDS)}")
+    if new.amount <= 0:
+        raise InputError("amount", new.amount, "a credit gives more than 0")
+    if new.currency is not None:
+        check_currency(new.currency)
+    effective_at = None if new.effective_at is None else as_utc(new.effective_at, "effective_at")
+    expires_at = None if new.expires_at is None else as_utc(new.expires_at, "expires_at")
+    if expires_at is not None and new.kind != GRANTED:
+        raise InputError("expires_at", format_instant(expires_at), "topped-up balance does not expire; leave it out")
+    if expires_at is not None and expires_at <= (effective_at or now):
+        remedy = f"must be after effective_at {format_instant(effective_at or now)}"
+        raise InputError("expires_at", format_instant(expires_at), remedy)
+    if new.reference is not None and not 0 < len(new.reference) <= TEXT_LENGTH:
+        raise InputError("reference", new.reference, f"write 1 to {TEXT_LENGTH} characters")
+    reference = without_secrets(new.reference) if new.reference else None
+    return new._replace(effective_at=effective_at, expires_at=expires_at, reference=reference)
+
+
+def _same(first: BookedCredit, new: NewCredit) -> BookedCredit:
+    """The credit that has this reference, if it says the same; an instant left out says nothing."""
+    credit = first.credit
+    effective_at = new.effective_at or credit.effective_at
+    if (credit.kind, credit.amount, credit.effective_at, credit.expires_at) != (
+        new.kind,
+        new.amount,
+        effective_at,
+        new.expires_at,
+    ):
+        raise ConflictError("reference", new.reference, "was used before for another credit; nothing was changed")
+    return first
+
+
+def _refuse_if_late(connection: Connection, account: str, credit: Credit, others: list[Credit]) -> None:
+    again = charges.first_to_fold_again(connection, account, credit, others)
+    if again is not None:
+        remedy = (
+            f"would change how calls since {format_instant(again)} were paid, and posting them again is not built yet; "
+            "leave effective_at out, or choose an instant after the last of them"
+        )
+        raise InputError("effective_at", format_instant(credit.effective_at), remedy)

@@ -1,0 +1,281 @@
+"""Post charges: price what waits, take it from the account's credits, and write the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Engine
+
+from costmeter.core.events import digest
+from costmeter.core.ledger import (
+    Credit,
+    Purse,
+    Split,
+    charge_lines,
+    expiry_lines,
+    repayment_lines,
+)
+from costmeter.core.money import MAX_AMOUNT
+from costmeter.core.periods import format_instant, month_of
+from costmeter.core.price_book import PriceBook
+from costmeter.core.pricing import Charge, Unpriced, price_usage
+from costmeter.store import accounts, charges, credits, editions, events, journal
+from costmeter.store.accounts import Account
+from costmeter.store.credits import CreditBalance
+from costmeter.store.engine import in_transaction, reading
+from costmeter.store.events import StoredEvent
+from costmeter.store.journal import Entry
+
+BATCH = 2_000
+
+
+class _Posting(NamedTuple):
+    """One call on its way into the books."""
+
+    stored: StoredEvent
+    priced: Charge | Unpriced
+    split: Split
+    seq: int
+    billing_month: str
+    adjusts: str | None
+
+
+def post_charges(engine: Engine, account: str, *, book: PriceBook, now: datetime) -> int:
+    """Post everything of an account that waits; returns how many calls that were.
+
+    Each batch is one transaction under the account's lock, so that any number of posters may run.
+    """
+    posted = 0
+    while batch := in_transaction(engine, lambda c: _post_batch(c, account, book, now)):
+        posted += batch
+        if batch < BATCH:
+            break
+    return posted
+
+
+def post_all(engine: Engine, *, book: PriceBook, now: datetime) -> int:
+    """Post what waits in every account."""
+    with reading(engine) as connection:
+        waiting = events.pending_accounts(connection)
+    return sum(post_charges(engine, account, book=book, now=now) for account in waiting)
+
+
+def _post_batch(connection: Connection, name: str, book: PriceBook, now: datetime) -> int:
+    account = accounts.lock(connection, name)
+    waiting = events.oldest_pending(connection, name, BATCH)
+    fold = Fold(connection, account, now)
+    if waiting:
+        editions.keep(connection, book, now)
+        fold.post(waiting, book)
+        events.remove_pending(connection, name, [stored.event_key for stored in waiting])
+    fold.repay()
+    if len(waiting) < BATCH:
+        fold.expire()  # not before the last call that waits: it may have completed before the expiry
+    fold.write()
+    return len(waiting)
+
+
+@dataclass
+class Fold:
+    """One posting of one account: folds facts into its purse and collects the rows that say so."""
+
+    connection: Connection
+    account: Account
+    now: datetime
+    purse: Purse = field(init=False)
+    before: dict[int, CreditBalance] = field(init=False)
+    expired: dict[int, int] = field(init=False)
+    closed: set[str] = field(init=False)
+    entries: list[Entry] = field(default_factory=list)
+    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.purse = credits.purse_of(self.connection, self.account)
+        self.before = credits.balances(self.connection, self.account.account)
+        self.expired = {key: balance.expired for key, balance in self.before.items()}
+        self.closed = journal.closed_months(self.connection, self.account.account)
+        self.rows = {"charge": [], "deduction": [], "repayment": [], "expiry": []}
+
+    @property
+    def next_seq(self) -> int:
+        return (self.entries[-1].seq if self.entries else self.account.version) + 1
+
+    def post(self, waiting: Sequence[StoredEvent], book: PriceBook) -> None:
+        """Charge the calls in order of completion; an entry for each billing month."""
+        ordered = sorted(waiting, key=lambda stored: (stored.event.completed_at, stored.event_key))
+        seq = self.next_seq
+        postings = []
+        for position, stored in enumerate(ordered):
+            priced = _price(stored, book, self.account.currency)
+            cost = 0 if isinstance(priced, Unpriced) else priced.total
+            split = self.purse.deduct(cost, stored.event.completed_at)
+            month, adjusts = self._month(stored.event.completed_at)
+            postings.append(_Posting(stored, priced, split, seq + position, month, adjusts))
+            self._keep(postings[-1], book.edition)
+        for month, group in groupby(postings, key=lambda posting: posting.billing_month):
+            for part in _within_64_bits(list(group)):
+                self._enter(
+                    "charges", part[0].seq, part[-1].seq, month, charge_lines(p.split for p in part), _seal(part)
+                )
+        self._reverse_expiries()
+
+    def add_credit(self, credit: Credit, lines: dict[str, int], seal: bytes) -> None:
+        """Book a credit under its own number."""
+        month, _ = self._month(credit.effective_at)
+        self._enter("credit", credit.credit_id, credit.credit_id, month, lines, seal)
+        self.purse.add(credit)
+        self.expired[credit.credit_id] = 0
+
+    def repay(self) -> None:
+        """Pay overdraft off with what topped-up credits have."""
+        for repayment in self.purse.repay(self.now):
+            row = {**repayment._asdict(), "account": self.account.account, "booked_at": self.now, "seq": self.next_seq}
+            self.rows["repayment"].append(row)
+            self._move("repayment", repayment_lines(repayment.amount), repayment.effective_at, row)
+
+    def expire(self) -> None:
+        """Post what grants still held when they expired."""
+        for credit in self.purse.credits:
+            left = self.purse.remaining[credit.credit_id] - self.expired[credit.credit_id]
+            if credit.expires_at is not None and credit.expires_at <= self.now and left:
+                self._expire(credit.credit_id, left, credit.expires_at)
+
+    def write(self) -> None:
+        """Write everything that was folded, and the account and balances as they stand after it."""
+        name = self.account.account
+        charges.add(self.connection, self.rows["charge"], self.rows["deduction"])
+        for kind in ("repayment", "expiry"):
+            credits.add_moves(self.connection, kind, self.rows[kind])
+        after = {key: CreditBalance(self.purse.remaining[key], self.expired[key]) for key in self.purse.remaining}
+        changed = {key: balance for key, balance in after.items() if balance != self.before.get(key)}
+        credits.save_balances(self.connection, name, changed)
+        account = journal.append(self.connection, self.account, self.entries)
+        if self.entries:
+            accounts.save(self.connection, account._replace(overdraft=self.purse.overdraft))
+
+    def _reverse_expiries(self) -> None:
+        """A late call that took from a grant posted as expired: that part did not expire."""
+        for credit in self.purse.credits:
+            excess = self.expired[credit.credit_id] - self.purse.remaining[credit.credit_id]
+            if excess > 0 and credit.expires_at is not None:
+                self._expire(credit.credit_id, -excess, credit.expires_at)
+
+    def _expire(self, credit_id: int, amount: int, effective_at: datetime) -> None:
+        self.expired[credit_id] += amount
+        row = {"credit_id": credit_id, "amount": amount, "effective_at": effective_at, "seq": self.next_seq}
+        row |= {"account": self.account.account, "booked_at": self.now}
+        self.rows["expiry"].append(row)
+        self._move("expiry", expiry_lines(amount), effective_at, row)
+
+    def _move(self, kind: str, lines: dict[str, int], effective_at: datetime, row: dict[str, Any]) -> None:
+        month, _ = self._month(effective_at)
+        self._enter(kind, row["seq"], row["seq"], month, lines, seal_move(row))
+
+    def _enter(self, kind: str, first: int, last: int, month: str, lines: dict[str, int], seal: bytes) -> None:
+        self.entries.append(Entry(kind, first, last, month, self.now, seal, lines))
+
+    def _month(self, instant: datetime) -> tuple[str, str | None]:
+        """The billing month, and the closed month that it adjusts."""
+        month = month_of(instant, self.account.timezone)
+        return (month_of(self.now, self.account.timezone), month) if month in self.closed else (month, None)
+
+    def _keep(self, posting: _Posting, edition: str) -> None:
+        stored, split = posting.stored, posting.split
+        key = {
+            "account": self.account.account,
+            "event_key": stored.event_key,
+            "completed_at": stored.event.completed_at,
+            "revision": 1,
+        }
+        self.rows["charge"].append(
+            {
+                **key,
+                "supersedes": None,
+                "sign": 1,
+                "seq": posting.seq,
+                "booked_at": self.now,
+                "billing_month": posting.billing_month,
+                "adjusts": posting.adjusts,
+                "currency": self.account.currency,
+                "edition": edition,
+                **price_columns(posting.priced),
+                "granted": split.granted,
+                "topped_up": split.topped_up,
+                "overdraft": split.overdraft,
+                "untracked": split.untracked,
+            }
+        )
+        for ordinal, deduction in enumerate(split.deductions):
+            self.rows["deduction"].append({**key, "ordinal": ordinal, **deduction._asdict()})
+
+
+def _seal(postings: Sequence[_Posting]) -> bytes:
+    return seal_charges([charge_fact(p.seq, p.stored.event_key, 1, _cost(p.priced), p.split[:4]) for p in postings])
+
+
+def seal_charges(facts: Sequence[Sequence[Any]]) -> bytes:
+    """The digest of the charges that an entry books."""
+    return digest(facts)
+
+
+def charge_fact(seq: int, event_key: bytes, revision: int, cost: int | None, split: Sequence[int]) -> list[Any]:
+    """What a journal entry's digest says of one charge."""
+    return [seq, event_key.hex(), revision, cost, list(split)]
+
+
+def seal_move(row: Mapping[str, Any]) -> bytes:
+    """What a journal entry's digest says of a repayment or an expiry."""
+    return digest([row["seq"], row["credit_id"], row["amount"], format_instant(row["effective_at"])])
+
+
+def _cost(priced: Charge | Unpriced) -> int | None:
+    return None if isinstance(priced, Unpriced) else priced.total
+
+
+def _price(stored: StoredEvent, book: PriceBook, currency: str) -> Charge | Unpriced:
+    event = stored.event
+    assert event.usage is not None, "only measured calls wait for a charge"
+    return price_usage(
+        book,
+        model=event.model,
+        usage=event.usage,
+        completed_at=event.completed_at,
+        started_at=event.started_at,
+        currency=currency,
+    )
+
+
+def price_columns(priced: Charge | Unpriced) -> dict[str, Any]:
+    """What a charge's row says of its price."""
+    if isinstance(priced, Unpriced):
+        nothing = dict.fromkeys(("tariff", "band", "cost_cache_hit", "cost_cache_miss", "cost_output", "cost"))
+        return {"status": "unpriced", **nothing, "cache_savings": 0, "off_peak_savings": 0}
+    return {
+        "status": "provisional" if priced.provisional else "priced",
+        "tariff": priced.tariff.tariff_id,
+        "band": priced.band,
+        "cost_cache_hit": priced.cost_cache_hit,
+        "cost_cache_miss": priced.cost_cache_miss,
+        "cost_output": priced.cost_output,
+        "cost": priced.total,
+        "cache_savings": priced.cache_savings,
+        "off_peak_savings": priced.off_peak_savings,
+    }
+
+
+def _within_64_bits(postings: list[_Posting]) -> list[list[_Posting]]:
+    """The postings in runs whose sum fits one journal line."""
+    runs: list[list[_Posting]] = [[]]
+    total = 0
+    for posting in postings:
+        cost = _cost(posting.priced) or 0
+        if total + cost > MAX_AMOUNT:
+            runs.append([])
+            total = 0
+        runs[-1].append(posting)
+        total += cost
+    return runs

@@ -1,0 +1,65 @@
+"""The only reader of the environment: COSTMETER_... variables, each secret also from a file (..._FILE)."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_data_path
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from costmeter.core.errors import InputError
+from costmeter.core.periods import zone
+
+PREFIX = "COSTMETER_"
+# Read by the tests and the Makefile, never by the program.
+_OTHERS = ("COSTMETER_REQUIRE_ALL", "COSTMETER_CITUS_URL")
+
+
+class Settings(BaseSettings):
+    """What costmeter is told by its environment; every field has a default."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    database_url: str = Field(
+        default_factory=lambda: f"sqlite:///{user_data_path('costmeter') / 'costmeter.sqlite3'}",
+        description="SQLAlchemy URL of the database; default: an SQLite file in the user's data directory",
+    )
+    currency: Literal["USD", "CNY"] = Field("USD", description="currency of accounts made at their first mention")
+    timezone: str = Field("UTC", description="billing time zone of accounts made at their first mention")
+    price_book: Path | None = Field(None, description="a TOML file that adds tariffs to the built-in price book")
+
+    @property
+    def zone_name(self) -> str:
+        zone(self.timezone, f"{PREFIX}TIMEZONE")
+        return self.timezone
+
+
+def read_settings() -> Settings:
+    """The settings of this process; an unknown COSTMETER_ name is a warning, a bad value an InputError."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    from_files: dict[str, str] = {}
+    for name in sorted(os.environ):
+        if not name.startswith(PREFIX) or name in known or name in _OTHERS:
+            continue
+        target = name.removesuffix("_FILE")
+        if target != name and target in known:
+            from_files[target.removeprefix(PREFIX).lower()] = _content(name)
+        else:
+            warnings.warn(f"{name} is no setting of costmeter; known: {', '.join(sorted(known))}", stacklevel=2)
+    try:
+        return Settings(**from_files)  # type: ignore[arg-type]  # texts, which pydantic checks
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + str(first["loc"][0]).upper()
+        raise InputError(name, first["input"], first["msg"]) from None
+
+
+def _content(name: str) -> str:
+    try:
+        return Path(os.environ[name]).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise InputError(name, os.environ[name], f"cannot be read: {error.strerror}") from None

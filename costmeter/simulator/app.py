@@ -1,0 +1,99 @@
+"""The simulator as an ASGI application."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from email.utils import format_datetime
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from costmeter.simulator import control, routes
+from costmeter.simulator.clock import STILL, Clock
+from costmeter.simulator.errors import BadInputError, VendorError, error_body
+from costmeter.simulator.ledger import Ledger
+from costmeter.simulator.vendor import Vendor
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(clock: Clock, ledger: Ledger, *, chunk_delay: float = 0.0, answer_time: timedelta = STILL) -> Starlette:
+    """DeepSeek's routes and the simulator's own, over one ledger and one clock."""
+    app = Starlette(
+        routes=[
+            _post("/chat/completions", routes.chat_completions),
+            _post("/v1/chat/completions", routes.chat_completions),
+            _get("/models", routes.models),
+            _get("/v1/models", routes.models),
+            _get("/user/balance", routes.balance),
+            _get("/_simulator/ledger", control.show_ledger),
+            _post("/_simulator/credits", control.add_credit),
+            _get("/_simulator/clock", control.show_clock),
+            _post("/_simulator/clock", control.move_clock),
+        ],
+        middleware=[Middleware(VendorHeaders, clock=clock)],
+        exception_handlers={
+            VendorError: _refuse_as_vendor,
+            BadInputError: _refuse_bad_input,
+            HTTPException: _refuse_route,
+            ClientDisconnect: _nobody_listens,
+        },
+    )
+    app.router.redirect_slashes = False  # DeepSeek knows each path in one spelling.
+    app.state.vendor = Vendor(clock, ledger, chunk_delay=chunk_delay, answer_time=answer_time)
+    return app
+
+
+class VendorHeaders:
+    """Puts the simulator's date and a trace id on every answer."""
+
+    def __init__(self, app: ASGIApp, clock: Clock) -> None:
+        self._app = app
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["date"] = format_datetime(self._clock.now(), usegmt=True)
+                headers["x-ds-trace-id"] = uuid.uuid4().hex
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def _get(path: str, endpoint: Endpoint) -> Route:
+    return Route(path, endpoint, methods=["GET"])
+
+
+def _post(path: str, endpoint: Endpoint) -> Route:
+    return Route(path, endpoint, methods=["POST"])
+
+
+async def _refuse_as_vendor(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, VendorError)
+    return JSONResponse(error_body(error.message, error.kind), error.status)
+
+
+async def _refuse_bad_input(_request: Request, error: Exception) -> Response:
+    return JSONResponse(error_body(str(error)), 400)
+
+
+async def _refuse_route(request: Request, error: Exception) -> Response:
+    """404 for a path that is not there, 405 for a method that it does not take."""
+    assert isinstance(error, HTTPException)
+    message = f"{error.detail}: {request.method} {request.scope['path']}"
+    return JSONResponse(error_body(message), error.status_code, error.headers)
+
+
+async def _nobody_listens(_request: Request, _error: Exception) -> Response:
+    """The client left while it was still sending; the answer goes nowhere."""
+    return Response(status_code=400)

@@ -1,0 +1,80 @@
+"""The routes that DeepSeek does not have: looking into the books, paying in, and moving the clock."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from costmeter.simulator.clock import SimulatorClock
+from costmeter.simulator.errors import BadInputError
+from costmeter.simulator.instants import format_instant, parse_instant
+from costmeter.simulator.routes import vendor_of
+
+
+async def show_ledger(request: Request) -> Response:
+    """Exact balances and every call that was billed."""
+    return JSONResponse(vendor_of(request).ledger.as_json())
+
+
+async def add_credit(request: Request) -> Response:
+    """Pays in; answers with the exact balances afterwards."""
+    fields = await _fields(request, "kind", "amount", "expires_at")
+    expires_at = fields.get("expires_at")
+    ledger = vendor_of(request).ledger
+    ledger.add_credit(
+        fields.get("kind", ""),
+        fields.get("amount", ""),
+        expires_at=None if expires_at is None else parse_instant(expires_at, "expires_at"),
+    )
+    return JSONResponse({"currency": ledger.currency, **ledger.balance().as_json()}, 201)
+
+
+async def show_clock(request: Request) -> Response:
+    """What time it is for the simulator."""
+    return JSONResponse({"now": format_instant(vendor_of(request).clock.now())})
+
+
+async def move_clock(request: Request) -> Response:
+    """Sets the clock, or lets time pass; the clock of the host cannot be moved."""
+    fields = await _fields(request, "now", "advance_seconds")
+    clock = vendor_of(request).clock
+    if not isinstance(clock, SimulatorClock):
+        raise BadInputError(
+            "clock", "host", "start the simulator at an instant of its own to be able to move its clock"
+        )
+    if len(fields) != 1:
+        raise BadInputError("body", fields, 'give either "now" or "advance_seconds"')
+    if "now" in fields:
+        now = clock.set(parse_instant(fields["now"], "now"))
+    else:
+        now = clock.advance(_seconds(fields["advance_seconds"]))
+    return JSONResponse({"now": format_instant(now)})
+
+
+async def _fields(request: Request, *known: str) -> dict[str, Any]:
+    """The body's fields; one that is not known is refused, since it may be a known one misspelt."""
+    body = await request.body()
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        shown = body[:80].decode("utf-8", "replace")
+        raise BadInputError("body", shown, f"send a JSON object with {' or '.join(known)}")
+    for name, value in fields.items():
+        if name not in known:
+            raise BadInputError(name, value, f"no such field; there are {', '.join(known)}")
+    return fields
+
+
+def _seconds(value: object) -> timedelta:
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return timedelta(seconds=value)
+    except (ValueError, OverflowError):
+        pass  # not a number, or beyond what a clock can hold
+    raise BadInputError("advance_seconds", value, "give a number of seconds, such as 90")

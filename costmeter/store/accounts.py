@@ -1,0 +1,88 @@
+"""Accounts: made at their first mention; the row is the lock and the gapless sequence of its ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, insert, select, update
+
+from costmeter.core.errors import NotFoundError
+from costmeter.store.tables import AccountRow
+
+NO_CHAIN = bytes(16)  # before an account's first journal entry
+
+
+class Home(NamedTuple):
+    """What an account gets that is made at its first mention."""
+
+    currency: str = "USD"
+    timezone: str = "UTC"
+
+
+class Account(NamedTuple):
+    """An account as it stands; `version` numbers the newest fact of its ledger, `overdraft` is what it owes."""
+
+    account: str
+    currency: str
+    timezone: str
+    version: int
+    overdraft: int
+    chain: bytes
+    created_at: datetime
+
+
+_COLUMNS = tuple(getattr(AccountRow, name) for name in Account._fields)
+
+
+def make_missing(connection: Connection, names: Collection[str], home: Home, now: datetime) -> list[str]:
+    """Make those of the accounts that are not there yet, and say which."""
+    known = set(connection.scalars(select(AccountRow.account).where(AccountRow.account.in_(names))))
+    missing = sorted(set(names) - known)
+    if missing:
+        zeros = {"version": 0, "overdraft": 0, "chain": NO_CHAIN, "created_at": now}
+        rows = [{"account": n, "currency": home.currency, "timezone": home.timezone, **zeros} for n in missing]
+        connection.execute(insert(AccountRow), rows)
+    return missing
+
+
+def listed(connection: Connection, names: Collection[str] | None = None) -> list[Account]:
+    """All accounts, or those named, by name."""
+    query = select(*_COLUMNS).order_by(AccountRow.account)
+    if names is not None:
+        query = query.where(AccountRow.account.in_(names))
+    return [Account(*row) for row in connection.execute(query)]
+
+
+def get(connection: Connection, name: str) -> Account:
+    row = connection.execute(select(*_COLUMNS).where(AccountRow.account == name)).one_or_none()
+    if row is None:
+        raise NotFoundError(
+            f"no account {name!r}; it is made at its first call or credit, or by: costmeter account add"
+        )
+    return Account(*row)
+
+
+def lock(connection: Connection, name: str) -> Account:
+    """The account, locked until the transaction ends; an UPDATE locks on SQLite and PostgreSQL alike."""
+    statement = update(AccountRow).where(AccountRow.account == name).values(version=AccountRow.version)
+    row = connection.execute(statement.returning(*_COLUMNS)).one_or_none()
+    if row is None:
+        raise NotFoundError(f"no account {name!r}")
+    return Account(*row)
+
+
+def save(connection: Connection, account: Account) -> None:
+    """Write what posting moved: version, overdraft and chain."""
+    moved = {"version": account.version, "overdraft": account.overdraft, "chain": account.chain}
+    connection.execute(update(AccountRow).where(AccountRow.account == account.account).values(moved))
+
+
+def settle(connection: Connection, name: str, home: Home) -> None:
+    """Set currency and time zone of an account that has posted nothing yet."""
+    connection.execute(
+        update(AccountRow)
+        .where(AccountRow.account == name, AccountRow.version == 0)
+        .values(currency=home.currency, timezone=home.timezone)
+    )

@@ -1,0 +1,76 @@
+"""The balance of an account at an instant, worked out from its facts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, and_, select
+
+from costmeter.core.ledger import GRANTED, TOPPED_UP
+from costmeter.core.money import format_amount
+from costmeter.store import credits
+from costmeter.store.accounts import Account
+from costmeter.store.tables import ChargeRow, DeductionRow, RepaymentRow
+from costmeter.store.types import join_halves, sum_halves
+
+
+class Balance(NamedTuple):
+    """What an account has; overdraft makes `topped_up` negative."""
+
+    currency: str
+    granted: int
+    topped_up: int
+
+    @property
+    def total(self) -> int:
+        return self.granted + self.topped_up
+
+    def as_dict(self) -> dict[str, Any]:
+        """DeepSeek's own shape of GET /user/balance, with exact amounts."""
+        info = {
+            "currency": self.currency,
+            "total_balance": format_amount(self.total),
+            "granted_balance": format_amount(self.granted),
+            "topped_up_balance": format_amount(self.topped_up),
+        }
+        return {"is_available": self.total > 0, "balance_infos": [info]}
+
+
+def balance_at(connection: Connection, account: Account, at: datetime) -> Balance:
+    """The balance as of an instant: credits in effect, less what calls completed until then took from them.
+
+    A credit is valued as of the instant, whether its start or expiry is posted yet or not.
+    """
+    spent = _spent(connection, account.account, at)
+    has = dict.fromkeys((GRANTED, TOPPED_UP), 0)
+    for booked in credits.of_account(connection, account.account):
+        credit = booked.credit
+        if credit.counts_at(at):
+            has[credit.kind] += credit.amount - spent[credit.credit_id]
+    return Balance(account.currency, has[GRANTED], has[TOPPED_UP] - _owed(connection, account.account, at))
+
+
+def _spent(connection: Connection, account: str, at: datetime) -> dict[int, int]:
+    """What each credit gave for calls completed, and overdraft repaid, until an instant."""
+    spent: dict[int, int] = defaultdict(int)
+    taken = select(DeductionRow.credit_id, *sum_halves(DeductionRow.amount))
+    taken = taken.where(DeductionRow.account == account, DeductionRow.completed_at <= at)
+    repaid = select(RepaymentRow.credit_id, *sum_halves(RepaymentRow.amount))
+    repaid = repaid.where(RepaymentRow.account == account, RepaymentRow.effective_at <= at)
+    for query, group in ((taken, DeductionRow.credit_id), (repaid, RepaymentRow.credit_id)):
+        for credit_id, high, low in connection.execute(query.group_by(group)):
+            spent[credit_id] += join_halves(high, low)
+    return spent
+
+
+def _owed(connection: Connection, account: str, at: datetime) -> int:
+    """The overdraft of calls completed until an instant, less what was repaid until then."""
+    owed = select(*sum_halves(ChargeRow.overdraft)).where(
+        and_(ChargeRow.account == account, ChargeRow.completed_at <= at, ChargeRow.overdraft != 0)
+    )
+    repaid = select(*sum_halves(RepaymentRow.amount)).where(
+        RepaymentRow.account == account, RepaymentRow.effective_at <= at
+    )
+    return join_halves(*connection.execute(owed).one()) - join_halves(*connection.execute(repaid).one())

@@ -1,0 +1,90 @@
+"""Credits and what they have left; repayments and expiries that moved them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, insert, select, update
+
+from costmeter.core.ledger import Credit, Purse
+from costmeter.store.accounts import Account
+from costmeter.store.tables import CreditBalanceRow, CreditRow, ExpiryRow, RepaymentRow
+
+
+class BookedCredit(NamedTuple):
+    """A credit with what was said when it was added."""
+
+    credit: Credit
+    currency: str
+    reference: str | None
+    booked_at: datetime
+
+
+class CreditBalance(NamedTuple):
+    """What a credit has not given yet, and how much of that is posted as expired."""
+
+    remaining: int
+    expired: int
+
+
+_CREDIT = (
+    CreditRow.credit_id, CreditRow.kind, CreditRow.amount, CreditRow.effective_at, CreditRow.expires_at,
+    CreditRow.currency, CreditRow.reference, CreditRow.booked_at,
+)  # fmt: skip
+
+
+def add(connection: Connection, account: str, booked: BookedCredit) -> None:
+    row = {**booked.credit._asdict(), "account": account, "currency": booked.currency}
+    connection.execute(insert(CreditRow), {**row, "reference": booked.reference, "booked_at": booked.booked_at})
+    balance = {
+        "account": account,
+        "credit_id": booked.credit.credit_id,
+        "remaining": booked.credit.amount,
+        "expired": 0,
+    }
+    connection.execute(insert(CreditBalanceRow), balance)
+
+
+def of_account(connection: Connection, account: str) -> list[BookedCredit]:
+    """An account's credits in the order in which they were booked."""
+    query = select(*_CREDIT).where(CreditRow.account == account).order_by(CreditRow.credit_id)
+    return [_booked(row) for row in connection.execute(query)]
+
+
+def by_reference(connection: Connection, account: str, reference: str) -> BookedCredit | None:
+    query = select(*_CREDIT).where(CreditRow.account == account, CreditRow.reference == reference)
+    row = connection.execute(query).one_or_none()
+    return _booked(row) if row else None
+
+
+def balances(connection: Connection, account: str) -> dict[int, CreditBalance]:
+    query = select(CreditBalanceRow.credit_id, CreditBalanceRow.remaining, CreditBalanceRow.expired)
+    return {
+        row[0]: CreditBalance(*row[1:]) for row in connection.execute(query.where(CreditBalanceRow.account == account))
+    }
+
+
+def purse_of(connection: Connection, account: Account) -> Purse:
+    """The account's purse as its projections say; a credit with nothing left stays, since it opens the tracking."""
+    left = balances(connection, account.account)
+    credits = [booked.credit for booked in of_account(connection, account.account)]
+    return Purse(credits, {key: balance.remaining for key, balance in left.items()}, account.overdraft)
+
+
+def save_balances(connection: Connection, account: str, changed: Mapping[int, CreditBalance]) -> None:
+    for credit_id, balance in changed.items():
+        where = (CreditBalanceRow.account == account, CreditBalanceRow.credit_id == credit_id)
+        connection.execute(update(CreditBalanceRow).where(*where).values(balance._asdict()))
+
+
+def add_moves(connection: Connection, kind: str, rows: Iterable[dict[str, Any]]) -> None:
+    """Write repayments or expiries."""
+    table = {"repayment": RepaymentRow, "expiry": ExpiryRow}[kind]
+    if rows := list(rows):
+        connection.execute(insert(table), rows)
+
+
+def _booked(row: Any) -> BookedCredit:
+    return BookedCredit(Credit(*row[:5]), *row[5:])

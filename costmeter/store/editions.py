@@ -1,0 +1,26 @@
+"""Editions of the price book: each text once, so that a charge can be priced again for ever."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from costmeter.core.errors import NotFoundError
+from costmeter.core.price_book import PriceBook
+from costmeter.store.tables import EditionRow
+
+
+def keep(connection: Connection, book: PriceBook, now: datetime) -> None:
+    """Store the book's text unless it is there."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    row = {"edition": book.edition, "text": book.text, "stored_at": now}
+    connection.execute(insert(EditionRow).values(row).on_conflict_do_nothing())
+
+
+def text_of(connection: Connection, edition: str) -> str:
+    text = connection.scalar(select(EditionRow.text).where(EditionRow.edition == edition))
+    if text is None:
+        raise NotFoundError(f"no price book of edition {edition}")
+    return text

@@ -1,0 +1,98 @@
+"""Engines and transactions, the same for SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+
+from costmeter.core.errors import InputError, SetupError
+
+T = TypeVar("T")
+
+# Below this SQLite can corrupt a WAL database that several connections write or checkpoint (fixed in 3.51.3).
+WAL_IS_SAFE = (3, 51, 3)
+BUSY_SECONDS = 30
+TRIES = 20
+_RETRIED = frozenset({"40001", "40P01"})  # serialization failure, deadlock: the whole transaction is tried again
+_READS = "costmeter_reads"
+
+
+def open_engine(url: str) -> Engine:
+    """An engine for an SQLite or PostgreSQL URL; raises InputError or SetupError for any other."""
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+            raise InputError("COSTMETER_DATABASE_URL", parsed.render_as_string(), "use an sqlite or postgresql URL")
+        engine = create_engine(parsed)
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise InputError("COSTMETER_DATABASE_URL", "***", f"is no database URL: {error}") from error
+    except ModuleNotFoundError as error:
+        raise SetupError(f"{error}; install it with: pip install 'costmeter[postgres]'") from error
+    if engine.dialect.name == "sqlite":
+        _make_sqlite_exact(engine)
+    return engine
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A read-only transaction on one snapshot."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        else:
+            connection = connection.execution_options(**{_READS: True})
+        with connection.begin():
+            yield connection
+
+
+def in_transaction(engine: Engine, work: Callable[[Connection], T]) -> T:
+    """Run `work` in one transaction and commit; run it again, whole, where another writer came in between.
+
+    `work` must take everything that it changes from the connection, since it may run more than once.
+    """
+    for attempt in range(TRIES):
+        try:
+            with engine.begin() as connection:
+                return work(connection)
+        except DBAPIError as error:
+            if not _is_lost_race(error) or attempt == TRIES - 1:
+                raise
+            time.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 6)))
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _is_lost_race(error: DBAPIError) -> bool:
+    """A deadlock or serialization failure, or a row that another writer added between our look and our insert."""
+    return isinstance(error, IntegrityError) or getattr(error.orig, "sqlstate", None) in _RETRIED
+
+
+def journal_mode() -> str:
+    """WAL where this SQLite is safe with it, else TRUNCATE."""
+    return "WAL" if sqlite3.sqlite_version_info >= WAL_IS_SAFE else "TRUNCATE"
+
+
+def _make_sqlite_exact(engine: Engine) -> None:
+    """Durable commits, enforced foreign keys, and transactions that begin by taking the write lock."""
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver must not begin transactions on its own: "begin" below does
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+        cursor.execute(f"PRAGMA journal_mode = {journal_mode()}")
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        reads = connection.get_execution_options().get(_READS, False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

@@ -1,0 +1,62 @@
+"""The journal: balanced entries, numbered without a gap, each sealed by the digest of the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, insert, select
+
+from costmeter.core.events import digest
+from costmeter.core.ledger import is_balanced
+from costmeter.core.money import MAX_AMOUNT
+from costmeter.core.periods import format_instant
+from costmeter.store.accounts import Account
+from costmeter.store.tables import EntryRow, LineRow, PeriodRow
+
+
+class Entry(NamedTuple):
+    """One journal entry: what it books, and its lines by journal account."""
+
+    kind: str
+    first_seq: int
+    seq: int
+    billing_month: str
+    booked_at: datetime
+    facts: bytes
+    lines: Mapping[str, int]
+
+
+def append(connection: Connection, account: Account, entries: Sequence[Entry]) -> Account:
+    """Write entries and return the account as it stands after them; an unbalanced entry is a defect and raises."""
+    rows, lines = [], []
+    chain = account.chain
+    for entry in entries:
+        if not is_balanced(entry.lines) or any(abs(amount) > MAX_AMOUNT for amount in entry.lines.values()):
+            raise AssertionError(
+                f"entry {entry.seq} of {account.account} does not balance within 64 bits: {entry.lines}"
+            )
+        chain = link(chain, account.account, entry)
+        row = {**entry._asdict(), "account": account.account, "currency": account.currency, "chain": chain}
+        del row["lines"]
+        rows.append(row)
+        for name, amount in entry.lines.items():
+            lines.append({"account": account.account, "seq": entry.seq, "journal_account": name, "amount": amount})
+    if rows:
+        connection.execute(insert(EntryRow), rows)
+    if lines:
+        connection.execute(insert(LineRow), lines)
+    return account._replace(chain=chain, version=entries[-1].seq if entries else account.version)
+
+
+def link(chain: bytes, account: str, entry: Entry) -> bytes:
+    """The digest that seals an entry and, with it, every entry before."""
+    at = format_instant(entry.booked_at)
+    head: list[Any] = [chain.hex(), account, entry.kind, entry.first_seq, entry.seq, entry.billing_month, at]
+    return digest([*head, entry.facts.hex(), sorted(entry.lines.items())])
+
+
+def closed_months(connection: Connection, account: str) -> set[str]:
+    where = (PeriodRow.account == account, PeriodRow.state == "closed")
+    return set(connection.scalars(select(PeriodRow.month).where(*where)))

@@ -1,0 +1,122 @@
+"""What a report is about: which calls, in which currency, of which interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection
+
+from costmeter.core.errors import InputError
+from costmeter.core.periods import Period, check_month, format_instant, month_period
+from costmeter.store import accounts
+from costmeter.store.accounts import Account
+from costmeter.store.tables import ChargeRow, EventRow, QuarantineRow
+
+FILTERS: Mapping[str, Any] = {
+    "account": EventRow.account,
+    "project": EventRow.project,
+    "user": EventRow.user_name,
+    "api_key": EventRow.api_key,
+    "model": EventRow.model,
+    "band": ChargeRow.band,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A billing month, or calls completed in [from, to); one account or all; one currency."""
+
+    month: str | None = None
+    period: Period | None = None
+    account: str | None = None
+    currency: str | None = None
+    where: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def checked(
+        cls,
+        *,
+        month: str | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        account: str | None = None,
+        currency: str | None = None,
+        where: Sequence[str] = (),
+    ) -> Scope:
+        """A scope of the options as they are given; raises InputError where they contradict each other."""
+        if (month is None) == (start is None and end is None):
+            raise InputError("month", month, "give either a month, or from and to")
+        if month is not None:
+            return cls(check_month(month), None, account, currency, _filters(where))
+        if start is None or end is None or start >= end:
+            shown = format_instant(start) if start else None
+            raise InputError("from", shown, "give from and to, and from before to")
+        return cls(None, Period(start, end), account, currency, _filters(where))
+
+    def accounts(self, connection: Connection) -> list[Account]:
+        """The accounts in scope, all of one currency; two currencies are never summed."""
+        found = [accounts.get(connection, self.account)] if self.account is not None else accounts.listed(connection)
+        if self.currency is not None:
+            return [account for account in found if account.currency == self.currency]
+        currencies = sorted({account.currency for account in found})
+        if len(currencies) > 1:
+            remedy = f"there are accounts in {' and '.join(currencies)}, which are never summed; choose one"
+            raise InputError("currency", None, remedy)
+        return found
+
+    def charges(self, names: Sequence[str]) -> list[ColumnElement[bool]]:
+        """The condition that a charge, joined with its event, is in scope."""
+        conditions = [ChargeRow.account.in_(names), *self._filters()]
+        if self.month is not None:
+            return [*conditions, ChargeRow.billing_month == self.month]
+        assert self.period is not None
+        return [*conditions, ChargeRow.completed_at >= self.period.start, ChargeRow.completed_at < self.period.end]
+
+    def events(self, account: Account) -> list[ColumnElement[bool]]:
+        """The condition that an event of an account, which has no charge, is in scope: by its completion."""
+        period = self.interval(account)
+        filters = [condition for key, condition in zip(self.where, self._filters(), strict=True) if key != "band"]
+        bounds = [EventRow.completed_at >= period.start, EventRow.completed_at < period.end]
+        return [EventRow.account == account.account, *bounds, *filters]
+
+    def quarantine(self, names: Sequence[str]) -> list[ColumnElement[bool]]:
+        """The condition that an item of quarantine is in scope; what it would be filtered by is not known of it."""
+        owners = [QuarantineRow.account.in_(names)]
+        if self.month is not None:
+            return [*owners, QuarantineRow.billing_month == self.month]
+        assert self.period is not None
+        at = QuarantineRow.completed_at
+        return [*owners, at >= self.period.start, at < self.period.end]
+
+    def interval(self, account: Account | None) -> Period:
+        """The instants of the scope; a month is the account's (UTC where accounts differ)."""
+        if self.month is not None:
+            return month_period(self.month, account.timezone if account else "UTC")
+        assert self.period is not None
+        return self.period
+
+    def _filters(self) -> list[ColumnElement[bool]]:
+        return [dimension(key) == value for key, value in self.where.items()]
+
+
+def dimension(key: str) -> ColumnElement[str | None]:
+    """The column of a dimension that charges are filtered or grouped by."""
+    if key.startswith("tag:"):
+        tag: ColumnElement[str | None] = EventRow.tags[key.removeprefix("tag:")].as_string()
+        return tag
+    column: ColumnElement[str | None] = FILTERS[key]
+    return column
+
+
+def _filters(where: Sequence[str]) -> dict[str, str]:
+    """Filters written as key=value."""
+    found = {}
+    for text in where:
+        key, equals, value = text.partition("=")
+        if not equals or (key not in FILTERS and not key.startswith("tag:")):
+            raise InputError("where", text, f"write KEY=VALUE with a key of {', '.join(FILTERS)} or tag:NAME")
+        found[key] = value
+    return found

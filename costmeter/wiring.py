@@ -1,0 +1,86 @@
+"""The only builder: engines, price books and what the recorder delivers to, from the settings.
+
+The database layer is imported where it is needed: a program that wraps its client should not wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from costmeter.core.price_book import PriceBook
+from costmeter.prices.read import load_book
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from costmeter.settings import Settings
+    from costmeter.store.accounts import Home
+
+
+def settings() -> Settings:
+    """What the environment says now."""
+    from costmeter.settings import read_settings
+
+    return read_settings()
+
+
+@cache
+def price_book() -> PriceBook:
+    """The built-in price book with what COSTMETER_PRICE_BOOK adds."""
+    return load_book(settings().price_book)
+
+
+def home() -> Home:
+    """What accounts get that are made at their first mention."""
+    from costmeter.store.accounts import Home
+
+    said = settings()
+    return Home(said.currency, said.zone_name)
+
+
+def open_database(url: str | None = None) -> Engine:
+    """The database (of the settings) at the newest schema: a missing SQLite file is made, any other must be there."""
+    from costmeter.store import schema
+
+    engine = open_bare_database(url)
+    if not _make_missing_file(engine):
+        schema.check(engine)
+    return engine
+
+
+def open_bare_database(url: str | None = None) -> Engine:
+    """The database of the settings, whatever its schema."""
+    from costmeter.store.engine import open_engine
+
+    engine = open_engine(url or settings().database_url)
+    if engine.dialect.name == "sqlite" and engine.url.database:
+        Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+    return engine
+
+
+def open_recorder() -> Callable[[list[dict[str, Any]]], None]:
+    """What the spool delivers to: records calls in the database of the settings and posts them."""
+    from costmeter.services.capture import capture
+
+    engine, book, accounts = open_database(), price_book(), home()
+
+    def deliver(records: list[dict[str, Any]]) -> None:
+        capture(engine, records, book=book, home=accounts)
+
+    return deliver
+
+
+def _make_missing_file(engine: Engine) -> bool:
+    """Make an SQLite database that is not there yet; False where there is nothing to make."""
+    from costmeter.store import schema
+
+    if engine.dialect.name != "sqlite" or not engine.url.database or engine.url.database == ":memory:":
+        return False
+    path = Path(engine.url.database)
+    if path.exists() and path.stat().st_size:
+        return False
+    schema.upgrade(engine)
+    return True

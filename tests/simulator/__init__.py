@@ -1,0 +1,1 @@
+"""The simulator against the real OpenAI SDK over a socket, and its parts each for itself."""
