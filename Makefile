@@ -35,6 +35,7 @@ check: $(STAMP) ## formatting, lint, types, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/house
 
 format: $(STAMP) ## put the formatting right
 	$(BIN)/ruff format .

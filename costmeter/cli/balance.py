@@ -32,7 +32,7 @@ def balance(
         print_json(shown)
     else:
         rows = [list(info.values()) for info in shown["balance_infos"]]
-        columns = {"currency": "left", "total": "right", "granted": "right", "topped up": "right"}
+        columns = {"currency": "left", "total": "amount", "granted": "amount", "topped up": "amount"}
         available = "available" if shown["is_available"] else "not available"
         print_table(columns, rows, title=f"{account} at {format_instant(instant)}: {available}")
     if unposted:

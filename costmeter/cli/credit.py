@@ -65,7 +65,7 @@ def list_credits(account: Account = DEFAULT_ACCOUNT, as_json: AsJson = False) ->
     columns = dict.fromkeys(
         ("credit", "kind", "amount", "remaining", "expired", "effective", "expires", "reference"), "left"
     )
-    columns |= dict.fromkeys(("amount", "remaining", "expired"), "right")
+    columns |= dict.fromkeys(("amount", "remaining", "expired"), "amount")
     fields = ("credit_id", "kind", "amount", "remaining", "expired", "effective_at", "expires_at", "reference")
     print_table(columns, [[str(c[f]) if c[f] is not None else "" for f in fields] for c in found])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -91,7 +92,7 @@ def demo(
         print_line(f"  promise {finding.promise}: {finding.what}")
     engine.dispose()
     url = f"sqlite:///{folder}/costmeter.sqlite3"
-    print_line(f"Look on: COSTMETER_DATABASE_URL={url} costmeter report --month {MONTH} --by hour,band")
+    print_line(f"Look on: COSTMETER_DATABASE_URL={url} {sys.argv[0]} report --month {MONTH} --by hour,band")
     raise typer.Exit(int(bool(findings) or not agree))
 
 
@@ -191,7 +192,7 @@ def _print_books(engine: Engine, theirs: Any) -> bool:
     agree = (ours.granted, ours.topped_up) == (theirs.granted, theirs.topped_up)
     rows = [_balance_row("costmeter", ours), _balance_row("simulator", theirs)]
     print_line("\nBalance in USD, in our books and in the simulator's own ledger")
-    print_table({"": "left", "granted": "right", "topped up": "right", "total": "right"}, rows)
+    print_table({"": "left", "granted": "amount", "topped up": "amount", "total": "amount"}, rows)
     print_line("The two agree to the last digit." if agree else "THE TWO DIFFER.")
     return agree
 

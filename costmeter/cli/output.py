@@ -37,16 +37,32 @@ def print_note(text: str) -> None:
 def print_table(
     columns: Mapping[str, str], rows: Sequence[Sequence[str]], *, total: Sequence[str] | None = None, title: str = ""
 ) -> None:
-    """A table of texts; `columns` maps each heading to "left" or "right"."""
+    """A table of texts; `columns` maps each heading to "left", "right" or "amount", whose points stand in line."""
     if title:
         print_line(title)
     table = Table(box=box.SIMPLE_HEAD, show_footer=total is not None)
-    for position, (heading, side) in enumerate(columns.items()):
-        justify: Any = side
-        table.add_column(heading, justify=justify, no_wrap=True, footer=total[position] if total else "")
-    for row in rows:
+    cells = [[*columns], *(list(row) for row in rows), *([list(total)] if total else [])]
+    for position, side in enumerate(columns.values()):
+        if side == "amount":
+            _align_points(cells, position)
+    for position, side in enumerate(columns.values()):
+        justify: Any = "right" if side == "right" else "left"
+        footer = cells[-1][position] if total else ""
+        table.add_column(cells[0][position], justify=justify, no_wrap=True, footer=footer)
+    for row in cells[1 : len(rows) + 1]:
         table.add_row(*row)
     Console(width=_WIDTH, highlight=False).print(table)
+
+
+def _align_points(cells: Sequence[list[str]], position: int) -> None:
+    """Pad a column of amounts to one width, so that their points stand in line however many digits each has."""
+    heading, *amounts = cells
+    decimals = max((len(row[position].partition(".")[2]) for row in amounts), default=0)
+    for row in amounts:
+        row[position] += " " * (decimals - len(row[position].partition(".")[2]))
+    width = max(len(row[position]) for row in cells)
+    for row in (heading, *amounts):
+        row[position] = row[position].rjust(width)
 
 
 @contextmanager

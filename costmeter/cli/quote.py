@@ -63,7 +63,7 @@ def _print(charge: Charge) -> None:
         (line.meter, f"{line.quantity:,}", line.unit, f"{line.rate} per {line.per:,}", format_amount(line.amount))
         for line in charge.lines
     ]
-    columns = {"meter": "left", "quantity": "right", "unit": "left", "rate": "right", charge.currency: "right"}
+    columns = {"meter": "left", "quantity": "right", "unit": "left", "rate": "right", charge.currency: "amount"}
     print_table(columns, rows, total=("total", "", "", "", format_amount(charge.total)))
 
 

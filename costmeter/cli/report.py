@@ -94,7 +94,9 @@ def print_report(result: SpendReport, month: str | None) -> None:
     )
     print_line(f"{interval} (end excluded), days and hours of {result.timezone}")
     shown = [name for name in _SHOWN if name in ("calls", "cost") or result.totals[name]]
-    columns = dict.fromkeys(result.by, "left") | {name.replace("_", " "): "right" for name in shown}
+    columns = dict.fromkeys(result.by, "left") | {
+        name.replace("_", " "): "amount" if name in AMOUNTS else "right" for name in shown
+    }
     rows = [
         [_text(row[name]) for name in result.by] + [_number(name, row[name]) for name in shown]
         for row in result.rows.to_dict("records")

@@ -253,7 +253,7 @@ def price_columns(priced: Charge | Unpriced) -> dict[str, Any]:
     """What a charge's row says of its price."""
     if isinstance(priced, Unpriced):
         nothing = dict.fromkeys(("tariff", "band", "cost_cache_hit", "cost_cache_miss", "cost_output", "cost"))
-        return {"status": "unpriced", **nothing, "cache_savings": 0, "off_peak_savings": 0}
+        return {"status": "unpriced", **nothing, "cache_savings": 0, "off_peak_savings": 0, "flags": None}
     return {
         "status": "provisional" if priced.provisional else "priced",
         "tariff": priced.tariff.tariff_id,
@@ -264,6 +264,7 @@ def price_columns(priced: Charge | Unpriced) -> dict[str, Any]:
         "cost": priced.total,
         "cache_savings": priced.cache_savings,
         "off_peak_savings": priced.off_peak_savings,
+        "flags": ",".join(priced.flags) or None,
     }
 
 

@@ -21,7 +21,8 @@ T = TypeVar("T")
 WAL_IS_SAFE = (3, 51, 3)
 BUSY_SECONDS = 30
 TRIES = 20
-_RETRIED = frozenset({"40001", "40P01"})  # serialization failure, deadlock: the whole transaction is tried again
+# Serialization failure, deadlock, unique violation: the whole transaction is tried again.
+_RETRIED = frozenset({"40001", "40P01", "23505"})
 _READS = "costmeter_reads"
 
 
@@ -71,7 +72,9 @@ def in_transaction(engine: Engine, work: Callable[[Connection], T]) -> T:
 
 def _is_lost_race(error: DBAPIError) -> bool:
     """A deadlock or serialization failure, or a row that another writer added between our look and our insert."""
-    return isinstance(error, IntegrityError) or getattr(error.orig, "sqlstate", None) in _RETRIED
+    if getattr(error.orig, "sqlstate", None) in _RETRIED:
+        return True
+    return isinstance(error, IntegrityError) and str(error.orig).startswith("UNIQUE constraint failed")
 
 
 def journal_mode() -> str:

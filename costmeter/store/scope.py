@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection
+from sqlalchemy import ColumnElement, Connection, or_, select
 
 from costmeter.core.errors import InputError
 from costmeter.core.periods import Period, check_month, format_instant, month_period
 from costmeter.store import accounts
 from costmeter.store.accounts import Account
-from costmeter.store.tables import ChargeRow, EventRow, QuarantineRow
+from costmeter.store.tables import AccountRow, ChargeRow, EventRow, QuarantineRow
 
 FILTERS: Mapping[str, Any] = {
     "account": EventRow.account,
@@ -84,7 +84,10 @@ class Scope:
 
     def quarantine(self, names: Sequence[str]) -> list[ColumnElement[bool]]:
         """The condition that an item of quarantine is in scope; what it would be filtered by is not known of it."""
-        owners = [QuarantineRow.account.in_(names)]
+        owner = QuarantineRow.account
+        # What was refused may name an account that nothing accepted has made yet.
+        unknown = owner.not_in(select(AccountRow.account))
+        owners = [owner == self.account if self.account is not None else or_(owner.in_(names), unknown)]
         if self.month is not None:
             return [*owners, QuarantineRow.billing_month == self.month]
         assert self.period is not None

@@ -162,6 +162,7 @@ class ChargeRow(Table):
     untracked: Mapped[int] = mapped_column(ExactMoney)
     cache_savings: Mapped[int] = mapped_column(ExactMoney)
     off_peak_savings: Mapped[int] = mapped_column(ExactMoney)
+    flags: Mapped[str | None] = mapped_column(Name)  # what about the price is in doubt, separated by commas
 
 
 class DeductionRow(Table):

@@ -141,6 +141,7 @@ def _charges() -> None:
         column("untracked", money),
         column("cache_savings", money),
         column("off_peak_savings", money),
+        column("flags", text(256), null=True),
         sa.PrimaryKeyConstraint("account", "event_key", "completed_at", "revision"),
         sa.CheckConstraint("cost = cost_cache_hit + cost_cache_miss + cost_output", name="charge_is_its_lines"),
         sa.CheckConstraint("granted + topped_up + overdraft + untracked = coalesce(cost, 0)", name="charge_is_paid"),
