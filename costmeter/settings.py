@@ -63,3 +63,5 @@ def _content(name: str) -> str:
         return Path(os.environ[name]).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise InputError(name, os.environ[name], f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(name, os.environ[name], "is no UTF-8 text") from None

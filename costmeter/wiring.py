@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from costmeter.core.errors import SetupError
 from costmeter.core.price_book import PriceBook
 from costmeter.prices.read import load_book
 
@@ -57,7 +58,7 @@ def open_bare_database(url: str | None = None) -> Engine:
 
     engine = open_engine(url or settings().database_url)
     if engine.dialect.name == "sqlite" and engine.url.database:
-        Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(Path(engine.url.database).parent)
     return engine
 
 
@@ -71,6 +72,13 @@ def open_recorder() -> Callable[[list[dict[str, Any]]], None]:
         capture(engine, records, book=book, home=accounts)
 
     return deliver
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(f"the folder of the database, {folder}, cannot be made: {error.strerror}") from error
 
 
 def _make_missing_file(engine: Engine) -> bool:

@@ -18,9 +18,7 @@ from costmeter.store.accounts import Account
 from costmeter.store.engine import reading
 from costmeter.store.tables import PendingRow
 
-app = typer.Typer(
-    help="Accounts: each keeps a balance in one currency and bills by one time zone.", no_args_is_help=True
-)
+app = typer.Typer(help="Accounts: each keeps a balance in one currency and bills by one time zone.")
 Name = Annotated[str, typer.Argument(help="The account's name.")]
 
 

@@ -18,7 +18,7 @@ from costmeter.store import accounts, credits
 from costmeter.store.credits import BookedCredit, CreditBalance
 from costmeter.store.engine import reading
 
-app = typer.Typer(help="Credits: what an account may spend, granted before topped up.", no_args_is_help=True)
+app = typer.Typer(help="Credits: what an account may spend, granted before topped up.")
 
 
 @app.command()

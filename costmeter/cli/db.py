@@ -9,7 +9,7 @@ from costmeter.cli.output import print_line
 from costmeter.core.errors import SetupError
 from costmeter.store import schema
 
-app = typer.Typer(help="The schema of the database.", no_args_is_help=True)
+app = typer.Typer(help="The schema of the database.")
 
 
 @app.command()

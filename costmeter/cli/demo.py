@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import typer
 from costmeter import wiring
 from costmeter.cli.output import output_file, print_line, print_table
 from costmeter.cli.report import print_report
-from costmeter.core.errors import SetupError
+from costmeter.core.errors import InputError, SetupError
 from costmeter.core.events import DEFAULT_ACCOUNT
 from costmeter.core.ledger import GRANTED, TOPPED_UP
 from costmeter.core.money import format_amount, parse_amount
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
 
 DAY = datetime(2025, 3, 10, tzinfo=UTC)  # a Monday: off-peak until 00:30 and from 16:30 UTC
 MONTH = "2025-03"
+DATABASE, CHARGES = "costmeter.sqlite3", f"charges-{MONTH}.csv"
 GRANT, TOP_UP = "0.02", "5.00"
 PROJECTS = ("search", "support", "research")
 USERS = ("u-17", "u-23", "u-42")
@@ -69,31 +69,41 @@ class _Bench:
 
 
 def demo(
-    folder: Annotated[Path, typer.Option(help="Where the database and the CSV go; made anew.")] = Path("demo-output"),
+    folder: Annotated[Path, typer.Option(help="Where the database and the CSV go; both are made anew.")] = Path(
+        "demo-output"
+    ),
 ) -> None:
     """Record a simulated day with the real OpenAI SDK, and print what finance would see. Exit 1 if the books differ."""
     _check_installed()
     from costmeter.simulator import Simulator, SimulatorClock
 
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+    _clear(folder)
     clock = SimulatorClock(DAY)
     with Simulator(clock, granted=GRANT, topped_up="0") as simulator:
-        engine = wiring.open_database(f"sqlite:///{folder / 'costmeter.sqlite3'}")
+        engine = wiring.open_database(f"sqlite:///{folder / DATABASE}")
         _add(engine, GRANTED, GRANT, clock.now())
         _spend_a_day(simulator, clock, engine)
         theirs = simulator.ledger.balance()
     agree = _print_books(engine, theirs)
-    _write_csv(engine, folder / f"charges-{MONTH}.csv")
+    _write_csv(engine, folder / CHARGES)
     findings = verify(engine)
     print_line(f"verify: promises 1 to {len(PROMISES)} {'kept' if not findings else 'BROKEN'}")
     for finding in findings:
         print_line(f"  promise {finding.promise}: {finding.what}")
     engine.dispose()
-    url = f"sqlite:///{folder}/costmeter.sqlite3"
+    url = f"sqlite:///{folder}/{DATABASE}"
     print_line(f"Look on: COSTMETER_DATABASE_URL={url} {sys.argv[0]} report --month {MONTH} --by hour,band")
     raise typer.Exit(int(bool(findings) or not agree))
+
+
+def _clear(folder: Path) -> None:
+    """Make the folder, without what an earlier demo left there; whatever else is in it stays."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (DATABASE, *(f"{DATABASE}-{part}" for part in ("journal", "wal", "shm")), CHARGES):
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError("folder", str(folder), f"cannot be used: {error.strerror}") from error
 
 
 def _spend_a_day(simulator: Simulator, clock: SimulatorClock, engine: Engine) -> None:

@@ -14,7 +14,7 @@ from costmeter.cli.report import scope_of
 from costmeter.exports.charges import write_charges_csv
 from costmeter.store.engine import reading
 
-app = typer.Typer(help="Export what was posted, exactly.", no_args_is_help=True)
+app = typer.Typer(help="Export what was posted, exactly.")
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="The file; default: standard output.")]
 
 
@@ -34,7 +34,7 @@ def charges(
     output: Output = None,
 ) -> None:
     """One row a measured call, as CSV: exact amounts, ordered by completion and event id."""
-    scope = scope_of(month, start, end, account, currency, where)
+    scope = scope_of(month=month, start=start, end=end, account=account, currency=currency, where=where)
     with reading(wiring.open_database()) as connection, output_file(output) as out:
         count = write_charges_csv(connection, scope, out)
     if output is not None:

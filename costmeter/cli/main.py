@@ -70,13 +70,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CostmeterError as error:
         return _fail(str(error), 2)
     except TyperException as error:
-        return _fail(error.format_message(), 2)
+        return _fail(_usage(error), 2)
     except DBAPIError as error:
         return _fail(f"database: {error.orig}", 2)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 130)
     except BrokenPipeError:
         return 0  # whoever read the output has seen enough
+    except OSError as error:
+        return _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", 2)
+
+
+def _usage(error: TyperException) -> str:
+    """What was wrong with the command line, and where to read how it is right."""
+    context = getattr(error, "ctx", None)
+    return f"{error.format_message()}{f' See: {context.command_path} --help' if context else ''}"
 
 
 def _fail(message: str, code: int) -> int:

@@ -59,7 +59,8 @@ def _align_points(cells: Sequence[list[str]], position: int) -> None:
     heading, *amounts = cells
     decimals = max((len(row[position].partition(".")[2]) for row in amounts), default=0)
     for row in amounts:
-        row[position] += " " * (decimals - len(row[position].partition(".")[2]))
+        if row[position][-1:].isdigit():
+            row[position] += " " * (decimals - len(row[position].partition(".")[2]))
     width = max(len(row[position]) for row in cells)
     for row in (heading, *amounts):
         row[position] = row[position].rjust(width)
@@ -71,6 +72,8 @@ def output_file(path: Path | None) -> Iterator[TextIO]:
     if path is None:
         yield sys.stdout
         return
+    if path.exists() and not path.is_file():  # a folder, or a device that a rename would replace
+        raise InputError("output", str(path), "is no file; name one, or leave it out for standard output")
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:

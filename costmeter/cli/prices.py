@@ -15,7 +15,7 @@ from costmeter.core.periods import Period, format_instant, parse_instant
 from costmeter.core.price_book import Name, PriceBook, Tariff, Window
 from costmeter.prices.check import problems
 
-app = typer.Typer(help="The price book: every tariff with its source and its doubts.", no_args_is_help=True)
+app = typer.Typer(help="The price book: every tariff with its source and its doubts.")
 Model = Annotated[str, typer.Argument(help="A model, by the name that callers use.")]
 At = Annotated[str | None, typer.Option(help="As of this RFC 3339 instant; default: now.")]
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

@@ -16,7 +16,7 @@ from costmeter.store.engine import reading
 from costmeter.store.quarantine import Item
 from costmeter.store.tables import QuarantineRow
 
-app = typer.Typer(help="Quarantine: what could not be used, and why.", no_args_is_help=True)
+app = typer.Typer(help="Quarantine: what could not be used, and why.")
 
 
 @app.command("list")

@@ -62,10 +62,18 @@ def _received(stream: IO[bytes], file: str) -> Iterator[tuple[Received, int]]:
             continue
         try:
             body: object = json.loads(line)
-        except ValueError as error:  # no JSON, or no UTF-8
-            problem = getattr(error, "msg", None) or "no UTF-8"
-            body = Broken(hashlib.sha256(line).hexdigest(), len(line), problem)
+        except (ValueError, RecursionError) as error:
+            body = Broken(hashlib.sha256(line).hexdigest(), len(line), _problem(error))
         yield Received(body, f"{name}:{number}"), len(line)
+
+
+def _problem(error: Exception) -> str:
+    """Why a line is no JSON, without a word of it."""
+    if isinstance(error, json.JSONDecodeError):
+        return error.msg
+    if isinstance(error, UnicodeDecodeError):
+        return "no UTF-8"
+    return "nested too deep" if isinstance(error, RecursionError) else "a number has too many digits"
 
 
 def _print(tally: Tally, as_json: bool) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from costmeter import wiring
 from costmeter.cli.options import AnyAccount, AsJson, Currency, From, Month, Timezone, To, Where
 from costmeter.cli.output import print_json, print_line, print_table
-from costmeter.core.money import format_amount
+from costmeter.core.money import check_currency, format_amount
 from costmeter.core.periods import format_instant, parse_instant
 from costmeter.reports.spend import AMOUNTS, DEFAULT_BY, DOUBTS, SpendReport, spend_report
 from costmeter.store.engine import reading
@@ -24,8 +25,8 @@ _SHOWN = (
 )  # fmt: skip
 _DOUBTS = {
     "failed": "failed, not charged",
-    "unmetered": "unmetered: DeepSeek may have charged them, their usage is unknown",
-    "unpriced": "unpriced: counted, but their cost is unknown and not in the sum",
+    "unmetered": "unmetered: usage unknown, and DeepSeek may have charged for it",
+    "unpriced": "unpriced: counted, cost unknown and not in the sum",
     "provisional": "provisional: a holiday calendar is not published yet",
     "quarantined": "in quarantine, not counted; see: costmeter quarantine list",
     "unposted": "not posted yet, not counted",
@@ -53,7 +54,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """What was spent in a billing month, or by calls completed in an interval."""
-    scope = scope_of(month, start, end, account, currency, where)
+    scope = scope_of(month=month, start=start, end=end, account=account, currency=currency, where=where)
     dimensions = [name for name in by.split(",") if name]
     with reading(wiring.open_database()) as connection:
         result = spend_report(connection, scope, by=dimensions, timezone=timezone)
@@ -66,6 +67,7 @@ def report(
 
 
 def scope_of(
+    *,
     month: str | None,
     start: str | None,
     end: str | None,
@@ -74,6 +76,8 @@ def scope_of(
     where: list[str] | None,
 ) -> Scope:
     """The scope that the options of a report or an export mean."""
+    if currency is not None:
+        check_currency(currency)
     return Scope.checked(
         month=month,
         start=_instant(start, "from"),
@@ -98,7 +102,7 @@ def print_report(result: SpendReport, month: str | None) -> None:
         name.replace("_", " "): "amount" if name in AMOUNTS else "right" for name in shown
     }
     rows = [
-        [_text(row[name]) for name in result.by] + [_number(name, row[name]) for name in shown]
+        [_text(row[name]) for name in result.by] + [_cell(name, row) for name in shown]
         for row in result.rows.to_dict("records")
     ]
     total = ["total", *[""] * len(result.by)][: max(len(result.by), 1)]
@@ -119,6 +123,13 @@ def _instant(text: str | None, field: str) -> datetime | None:
 
 def _text(value: object) -> str:
     return "(none)" if value is None or value != value else str(value)
+
+
+def _cell(name: str, row: Mapping[Any, Any]) -> str:
+    """A number; a cost that is not known is not shown as 0."""
+    if name == "cost" and row["unpriced"] == row["calls"] > 0:
+        return "unpriced"
+    return _number(name, row[name])
 
 
 def _number(name: str, value: int) -> str:

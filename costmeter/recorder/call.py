@@ -7,9 +7,8 @@ import os
 import threading
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
 
-from costmeter.recorder.attribution import Attribution, current_attribution, key_fingerprint
+from costmeter.recorder.attribution import Attribution
 from costmeter.recorder.clock import Clock
 from costmeter.recorder.reading import Reading
 from costmeter.recorder.record import (
@@ -21,7 +20,6 @@ from costmeter.recorder.record import (
     ending_of,
     outcome,
     read_date,
-    read_request,
 )
 from costmeter.recorder.spool import Spool
 from costmeter.recorder.tap import UsageTap
@@ -29,38 +27,10 @@ from costmeter.store.keys import key_text, new_key
 
 logger = logging.getLogger("costmeter.recorder")
 
-METERED_PATHS = (b"/chat/completions", b"/completions", b"/responses", b"/messages")
-
 Headers = Mapping[bytes, bytes]  # names in lower case
 
 # The operation of the last attempt in this thread or task and its number: an SDK makes its retries where it was called.
 _last_attempt: ContextVar[tuple[str, int] | None] = ContextVar("costmeter_last_attempt", default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Recorder:
-    """What all calls through one door share."""
-
-    attribution: Attribution
-    clock: Clock
-    spool: Spool
-
-    def begin(self, content: bytes | None, headers: Headers) -> Call | None:
-        """A call that is about to be sent; None, and a line in the log, where the recorder itself fails."""
-        try:
-            said = current_attribution().over(self.attribution)
-            if said.api_key is None:
-                key = key_fingerprint(headers.get(b"authorization"), headers.get(b"x-api-key"))
-                said = Attribution(api_key=key).over(said)
-            return Call(self, said, read_request(content), headers.get(b"x-stainless-retry-count"))
-        except Exception:
-            logger.exception("a call could not be recorded")
-            return None
-
-
-def is_metered(method: str, target: bytes) -> bool:
-    """Whether a request is one that DeepSeek bills by tokens."""
-    return method == "POST" and target.partition(b"?")[0].endswith(METERED_PATHS)
 
 
 class Call:
@@ -72,6 +42,7 @@ class Call:
     __slots__ = (
         "_asked",
         "_attribution",
+        "_clock",
         "_clock_offset",
         "_decided",
         "_end",
@@ -80,14 +51,17 @@ class Call:
         "_operation_id",
         "_origin",
         "_process",
-        "_recorder",
+        "_spool",
         "_started_at",
         "_status",
         "_tap",
     )
 
-    def __init__(self, recorder: Recorder, attribution: Attribution, asked: Asked, attempt: bytes | None) -> None:
-        self._recorder = recorder
+    def __init__(
+        self, attribution: Attribution, asked: Asked, *, attempt: bytes | None, clock: Clock, spool: Spool
+    ) -> None:
+        self._clock = clock
+        self._spool = spool
         self._attribution = attribution
         self._asked = asked
         self._event_id = key_text(new_key())
@@ -99,8 +73,8 @@ class Call:
         self._tap: UsageTap | None = None
         self._clock_offset: float | None = None
         self._decided: float | None = None  # when the last chunk passed that may have completed the answer
-        self._started_at = recorder.clock.now()
-        self._origin = recorder.clock.monotonic()
+        self._started_at = clock.now()
+        self._origin = clock.monotonic()
 
     def answered(self, status: int, headers: Headers, *, is_decoded: bool = False) -> None:
         """The head of the response is there; `is_decoded` where its content comes without its encoding."""
@@ -110,7 +84,7 @@ class Call:
             self._tap = UsageTap(encoding.decode("latin-1"))
             server_at = read_date(headers.get(b"date"))
             if server_at is not None:
-                here = completion(self._started_at, self._recorder.clock.monotonic() - self._origin)
+                here = completion(self._started_at, self._clock.monotonic() - self._origin)
                 self._clock_offset = (server_at - here).total_seconds()
         except Exception:
             logger.exception("the head of a response could not be read")
@@ -121,7 +95,7 @@ class Call:
             return
         try:
             if self._tap.feed(chunk):
-                self._decided = self._recorder.clock.monotonic()
+                self._decided = self._clock.monotonic()
                 if self._tap.is_complete:
                     self._finish(None)
         except Exception:
@@ -154,7 +128,7 @@ class Call:
         reading = Reading() if self._tap is None else self._tap.read()
         end = self._decided if reading.usage is not None else None
         if end is None:
-            end = self._recorder.clock.monotonic()
+            end = self._clock.monotonic()
         record = build_record(
             event_id=self._event_id,
             operation_id=self._operation_id,
@@ -166,12 +140,12 @@ class Call:
             outcome=outcome(self._status, reading, ending),
             clock_offset=self._clock_offset,
         )
-        self._recorder.spool.append(record)
+        self._spool.append(record)
 
 
 def _operation(event_id: str, attempt: bytes | None) -> str:
     """The id that a call's retries share; the first attempt's own id, where attempts can be told at all."""
-    if attempt is None or not attempt.isdigit():
+    if attempt is None or not attempt.isdigit() or len(attempt) > 4:
         return event_id
     last, number = _last_attempt.get(), int(attempt)
     operation_id = last[0] if last is not None and number == last[1] + 1 else event_id

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import threading
 import time
-import weakref
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
+from costmeter.recorder import processes
 from costmeter.recorder.delivery import FIRST_PAUSE, Deliver, Record, deliver_surely
 
 logger = logging.getLogger("costmeter.recorder")
 
 LINGER = 0.05  # seconds in which records gather into one batch, unless somebody waits for them
-
-_spools: weakref.WeakSet[Spool] = weakref.WeakSet()  # every spool of this process
 
 
 class Counts(NamedTuple):
@@ -40,7 +36,7 @@ class Spool:
         self._capacity = capacity
         self._batch = batch
         self.start_afresh()
-        _spools.add(self)
+        processes.register(self)
 
     def start_afresh(self) -> None:
         """Forgets everything, as a forked child must: what waited is its parent's, and its thread is not there."""
@@ -136,7 +132,7 @@ class Spool:
             except RuntimeError:  # no more threads: the next record tries again
                 self._thread = None
                 raise
-        _flush_at_worker_exit(self)
+        processes.flush_at_worker_exit(self)
 
     def _ship(self) -> None:
         while not self._is_stopping:
@@ -179,26 +175,3 @@ class Spool:
         else:
             self._hurry.wait(seconds)
         return not self._is_stopping
-
-
-def live_spools() -> list[Spool]:
-    """Every spool of this process."""
-    return list(_spools)
-
-
-def _flush_at_worker_exit(spool: Spool) -> None:
-    """A worker of multiprocessing ends without atexit; it runs finalizers of its own."""
-    if "multiprocessing.process" in sys.modules:
-        from multiprocessing import parent_process, util
-
-        if parent_process() is not None:
-            util.Finalize(None, spool.flush, exitpriority=10)
-
-
-def _start_afresh() -> None:
-    for spool in live_spools():
-        spool.start_afresh()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_afresh)

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import atexit
 import logging
-import threading
 import time
 
 from costmeter.recorder.delivery import Deliver, open_in_each_process
-from costmeter.recorder.spool import Spool, live_spools
+from costmeter.recorder.processes import live_spools
+from costmeter.recorder.spool import Spool
 
 logger = logging.getLogger("costmeter.recorder")
 
 EXIT_PATIENCE = 5.0  # seconds that a program's end may wait for its last records
 
-_lock = threading.RLock()
-_default: Spool | None = None
-
 
 def default_spool() -> Spool:
     """The spool that delivers to the database of the settings; the database is opened at the first delivery."""
-    global _default
-    with _lock:
-        if _default is None:
-            _default = Spool(open_in_each_process(_open_recorder))
-        return _default
+    return _default
 
 
 def flush(timeout: float = 5.0) -> bool:
@@ -38,6 +31,10 @@ def _open_recorder() -> Deliver:
     from costmeter.wiring import open_recorder
 
     return open_recorder()
+
+
+# Made here, where no two threads can be: it is only a queue until the first record comes.
+_default = Spool(open_in_each_process(_open_recorder))
 
 
 @atexit.register

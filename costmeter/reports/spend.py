@@ -63,16 +63,20 @@ class SpendReport:
             "timezone": self.timezone,
             "currency": self.currency,
             "by": list(self.by),
-            "rows": [_shown(row) for row in self.rows.to_dict("records")],
+            "rows": [_shown(row) for row in self._contracted().to_dict("records")],
             "totals": _shown(self.totals),
         }
 
     def to_csv(self, out: TextIO) -> None:
         """The rows as RFC 4180 CSV, amounts exact."""
-        frame = self.rows.copy()
+        frame = self._contracted().copy()
         for name in AMOUNTS:
             frame[name] = [format_amount(units) for units in frame[name]]
         frame.to_csv(out, index=False, lineterminator="\r\n")
+
+    def _contracted(self) -> pd.DataFrame:
+        """The rows as others see them: how many calls of a row are unpriced is for people's tables only."""
+        return self.rows.drop(columns="unpriced")
 
 
 def spend_report(
@@ -100,7 +104,7 @@ def spend_report(
         timezone=shown_zone,
         currency=scope.currency or (next(iter(currencies)) if currencies else None),
         by=tuple(by),
-        rows=rows[[*by, *MEASURES]].reset_index(drop=True),
+        rows=rows[[*by, *MEASURES, "unpriced"]].reset_index(drop=True),
         totals={name: totals[name] for name in (*MEASURES, *DOUBTS)},
     )
 

@@ -118,15 +118,14 @@ class Fold:
             self._keep(postings[-1], book.edition)
         for month, group in groupby(postings, key=lambda posting: posting.billing_month):
             for part in _within_64_bits(list(group)):
-                self._enter(
-                    "charges", part[0].seq, part[-1].seq, month, charge_lines(p.split for p in part), _seal(part)
-                )
+                lines = charge_lines(posting.split for posting in part)
+                self.entries.append(Entry("charges", part[0].seq, part[-1].seq, month, self.now, _seal(part), lines))
         self._reverse_expiries()
 
     def add_credit(self, credit: Credit, lines: dict[str, int], seal: bytes) -> None:
         """Book a credit under its own number."""
         month, _ = self._month(credit.effective_at)
-        self._enter("credit", credit.credit_id, credit.credit_id, month, lines, seal)
+        self.entries.append(Entry("credit", credit.credit_id, credit.credit_id, month, self.now, seal, lines))
         self.purse.add(credit)
         self.expired[credit.credit_id] = 0
 
@@ -173,10 +172,7 @@ class Fold:
 
     def _move(self, kind: str, lines: dict[str, int], effective_at: datetime, row: dict[str, Any]) -> None:
         month, _ = self._month(effective_at)
-        self._enter(kind, row["seq"], row["seq"], month, lines, seal_move(row))
-
-    def _enter(self, kind: str, first: int, last: int, month: str, lines: dict[str, int], seal: bytes) -> None:
-        self.entries.append(Entry(kind, first, last, month, self.now, seal, lines))
+        self.entries.append(Entry(kind, row["seq"], row["seq"], month, self.now, seal_move(row), lines))
 
     def _month(self, instant: datetime) -> tuple[str, str | None]:
         """The billing month, and the closed month that it adjusts."""

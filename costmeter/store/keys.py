@@ -14,6 +14,16 @@ _lock = threading.Lock()
 _last = 0
 
 
+def _renew_lock() -> None:
+    """A child must not wait for a lock that a thread of its parent held at the fork."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 def new_key() -> bytes:
     """A new UUIDv7 (RFC 9562), greater than every key that this process made before."""
     global _last

@@ -1,0 +1,231 @@
+"""The transports: the caller gets what it would have got, and each call ends as exactly one record."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from typing import Any, Self
+
+import httpx2
+import pytest
+
+from costmeter.core.errors import InputError
+from costmeter.core.events import read_event
+from costmeter.core.secrets import fingerprint
+from costmeter.recorder.attribution import attribute
+from costmeter.recorder.httpx2_transport import AsyncRecordingTransport, RecordingTransport
+from costmeter.recorder.tap import UsageTap
+
+from .bodies import USAGE, chat, json_body
+from .conftest import Records, TestClock
+from .replay import ReplayServer, json_reply
+from .replies import ASKED, REPLIES, STATUSES
+
+Seen = tuple[Any, ...]
+
+
+def see(client: httpx2.Client) -> Seen:
+    """Everything that a caller can see of a call, chunk by chunk."""
+    chunks: list[bytes] = []
+    try:
+        with client.stream("POST", "/chat/completions", json=ASKED) as response:
+            head = (response.status_code, response.headers.multi_items(), sorted(response.extensions))
+            chunks.extend(response.iter_raw())
+    except httpx2.HTTPError as error:
+        return type(error), str(error), chunks
+    return head, chunks, response.num_bytes_downloaded, response.is_closed, response.is_stream_consumed
+
+
+async def see_async(client: httpx2.AsyncClient) -> Seen:
+    chunks: list[bytes] = []
+    try:
+        async with client.stream("POST", "/chat/completions", json=ASKED) as response:
+            head = (response.status_code, response.headers.multi_items(), sorted(response.extensions))
+            async for part in response.aiter_raw():
+                chunks.append(part)
+    except httpx2.HTTPError as error:
+        return type(error), str(error), chunks
+    return head, chunks, response.num_bytes_downloaded, response.is_closed, response.is_stream_consumed
+
+
+def see_whole(client: httpx2.Client) -> Seen:
+    try:
+        response = client.post("/chat/completions", json=ASKED)
+    except httpx2.HTTPError as error:
+        return type(error), str(error)
+    return response.status_code, response.headers.multi_items(), response.content, response.elapsed is not None
+
+
+@pytest.mark.parametrize("name", REPLIES)
+def test_the_caller_sees_no_difference(
+    name: str, server: ReplayServer, client: httpx2.Client, bare: httpx2.Client, records: Records
+) -> None:
+    server.answer_with(REPLIES[name])
+
+    assert see(client) == see(bare)
+    assert see_whole(client) == see_whole(bare)
+    for record in records.all():
+        assert (record["status"], record.get("reason")) == STATUSES[name]
+    assert len(records.all()) == 2
+    assert len({record["event_id"] for record in records.all()}) == 2
+
+
+@pytest.mark.parametrize("name", REPLIES)
+def test_the_async_caller_sees_no_difference(name: str, server: ReplayServer, records: Records) -> None:
+    server.answer_with(REPLIES[name])
+
+    async def both() -> tuple[Seen, Seen]:
+        transport = AsyncRecordingTransport(_spool=records.spool)
+        async with (
+            httpx2.AsyncClient(transport=transport, base_url=server.base_url, timeout=0.3) as recorded,
+            httpx2.AsyncClient(base_url=server.base_url, timeout=0.3) as bare,
+        ):
+            return await see_async(recorded), await see_async(bare)
+
+    recorded, bare = asyncio.run(both())
+
+    assert recorded == bare
+    assert (records.one()["status"], records.one().get("reason")) == STATUSES[name]
+
+
+def test_a_record_has_every_field_of_the_contract(server: ReplayServer, records: Records, clock: TestClock) -> None:
+    server.answer_with(json_reply(json_body(chat(model="deepseek-reasoner"))))
+    transport = RecordingTransport(account="acme", tags={"team": "a"}, _clock=clock, _spool=records.spool)
+    headers = {"authorization": "Bearer sk-test"}
+    with httpx2.Client(transport=transport, headers=headers) as client, attribute(user="u-17", tags={"tier": "x"}):
+        client.post(f"{server.base_url}/v1/chat/completions?x=1", json=ASKED)
+
+    record = records.one()
+    assert {name: value for name, value in record.items() if name not in ("event_id", "operation_id", "detail")} == {
+        "account": "acme",
+        "project": None,
+        "user": "u-17",
+        "api_key": fingerprint("sk-test"),
+        "tags": {"team": "a", "tier": "x"},
+        "provider": "deepseek",
+        "model": "deepseek-reasoner",
+        "requested_model": "deepseek-chat",
+        "response_id": "c-1",
+        "status": "ok",
+        "http_status": 200,
+        "usage": USAGE,
+        "started_at": "2025-03-01T16:29:41.120000Z",
+        "completed_at": "2025-03-01T16:29:41.120000Z",
+    }
+    size = len(json_body(chat(model="deepseek-reasoner")))
+    assert record["detail"] == {"stream": False, "bytes": size, "chunks": 1, "clock_offset_seconds": 18.88}
+    assert record["operation_id"] == record["event_id"]
+    assert json.loads(json.dumps(record)) == record
+    assert read_event(record).usage is not None
+    assert "Hello" not in json.dumps(record)
+    assert "sk-test" not in json.dumps(record)
+
+
+@pytest.mark.parametrize("name", REPLIES)
+def test_each_record_is_a_usage_event(name: str, server: ReplayServer, client: httpx2.Client, records: Records) -> None:
+    server.answer_with(REPLIES[name])
+    see(client)
+
+    event_read = read_event(records.one())
+
+    assert event_read.event_id == records.one()["event_id"]
+    assert event_read.project == "search"
+
+
+def test_what_failed_says_so(server: ReplayServer, client: httpx2.Client, records: Records) -> None:
+    server.answer_with(REPLIES["402"])
+    see(client)
+
+    assert (records.one()["http_status"], records.one()["error_code"]) == (402, "invalid_request")
+
+
+def test_a_server_that_cannot_be_reached_is_a_failed_call(records: Records) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with (
+        httpx2.Client(transport=RecordingTransport(_spool=records.spool)) as client,
+        pytest.raises(httpx2.ConnectError),
+    ):
+        client.post(f"http://127.0.0.1:{port}/chat/completions", json=ASKED)
+
+    record = records.one()
+    assert (record["status"], record["error_code"], record["model"]) == ("failed", "ConnectError", "deepseek-chat")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/embeddings"), ("POST", "/v1/messages/count_tokens"), ("GET", "/models"), ("GET", "/chat/completions")],
+)
+def test_what_is_not_metered_passes_untouched(
+    method: str, path: str, server: ReplayServer, client: httpx2.Client, records: Records
+) -> None:
+    server.answer_with(json_reply(b"{}"))
+
+    assert client.request(method, path).json() == {}
+    assert records.all() == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/chat/completions", "/v1/chat/completions", "/beta/completions", "/responses", "/anthropic/v1/messages"]
+)
+def test_what_is_metered_is_recorded(path: str, server: ReplayServer, client: httpx2.Client, records: Records) -> None:
+    server.answer_with(json_reply(json_body(chat())))
+    client.post(path, json=ASKED)
+
+    assert records.one()["status"] == "ok"
+
+
+@pytest.mark.parametrize("broken", ["feed", "read", "__init__"])
+def test_an_error_of_the_recorder_is_logged_and_not_raised(
+    broken: str,
+    server: ReplayServer,
+    client: httpx2.Client,
+    bare: httpx2.Client,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a fault of the recorder")
+
+    monkeypatch.setattr(UsageTap, broken, fail)
+    server.answer_with(REPLIES["stream"])
+
+    assert see(client) == see(bare)
+    assert "a fault of the recorder" in caplog.text
+
+
+def test_a_clock_that_fails_harms_nobody(server: ReplayServer, records: Records) -> None:
+    class Broken(TestClock):
+        def monotonic(self) -> float:
+            raise ZeroDivisionError
+
+    server.answer_with(REPLIES["json"])
+    with httpx2.Client(transport=RecordingTransport(_clock=Broken(), _spool=records.spool)) as client:
+        assert client.post(f"{server.base_url}/chat/completions", json=ASKED).json() == chat()
+
+
+def test_leaving_the_client_closes_the_inner_transport() -> None:
+    steps: list[str] = []
+
+    class Inner(httpx2.BaseTransport):
+        def __enter__(self) -> Self:
+            steps.append("enter")
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            steps.append("exit")
+
+        def close(self) -> None:
+            steps.append("close")
+
+    with httpx2.Client(transport=RecordingTransport(Inner())):
+        pass
+    httpx2.Client(transport=RecordingTransport(Inner())).close()
+
+    assert steps == ["enter", "exit", "close"]
+
+
+def test_a_door_that_cannot_be_set_up_says_why() -> None:
+    with pytest.raises(InputError, match="an account is named by"):
+        RecordingTransport(account=" ")
