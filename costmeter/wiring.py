@@ -47,8 +47,12 @@ def open_database(url: str | None = None) -> Engine:
     from costmeter.store import schema
 
     engine = open_bare_database(url)
-    if not _make_missing_file(engine):
-        schema.check(engine)
+    try:
+        if not _make_missing_file(engine):
+            schema.check(engine)
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
 
 

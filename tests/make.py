@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Engine, select
+from sqlalchemy import ColumnElement, Engine, select
 
 from costmeter.core.money import format_amount, parse_amount
 from costmeter.core.periods import parse_instant
@@ -159,11 +159,14 @@ def taken_from(engine: Engine, event_id: str) -> list[tuple[int, str]]:
         return [(credit_id, format_amount(amount)) for credit_id, amount in connection.execute(query)]
 
 
-def rows(engine: Engine, table: type[Table], *order: Any) -> list[dict[str, Any]]:
-    """Every row of a table."""
+def rows(
+    engine: Engine, table: type[Table], *order: Any, where: ColumnElement[bool] | None = None
+) -> list[dict[str, Any]]:
+    """The rows of a table."""
+    query = select(*table.__table__.columns).order_by(*order)
     with reading(engine) as connection:
-        query = select(*table.__table__.columns).order_by(*order)
-        return [dict(row) for row in connection.execute(query).mappings()]
+        found = connection.execute(query if where is None else query.where(where))
+        return [dict(row) for row in found.mappings()]
 
 
 def quarantined(engine: Engine) -> list[dict[str, Any]]:

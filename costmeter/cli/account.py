@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from costmeter import wiring
+from costmeter.cli.database import database, snapshot
 from costmeter.cli.options import AsJson, Currency, Timezone
 from costmeter.cli.output import print_json, print_line, print_table
 from costmeter.core.money import format_amount
@@ -15,7 +16,6 @@ from costmeter.core.periods import format_instant
 from costmeter.services.add_account import add_account
 from costmeter.store import accounts, credits, events
 from costmeter.store.accounts import Account
-from costmeter.store.engine import reading
 from costmeter.store.tables import PendingRow
 
 app = typer.Typer(help="Accounts: each keeps a balance in one currency and bills by one time zone.")
@@ -25,10 +25,10 @@ Name = Annotated[str, typer.Argument(help="The account's name.")]
 @app.command()
 def add(name: Name, currency: Currency = None, timezone: Timezone = None, as_json: AsJson = False) -> None:
     """Add an account; currency and time zone can be changed until its first posted entry."""
-    engine = wiring.open_database()
-    account, made = add_account(
-        engine, name, currency=currency, timezone=timezone, home=wiring.home(), now=datetime.now(UTC)
-    )
+    with database() as engine:
+        account, made = add_account(
+            engine, name, currency=currency, timezone=timezone, home=wiring.home(), now=datetime.now(UTC)
+        )
     if as_json:
         print_json({**_shown(account), "created": made})
     else:
@@ -38,7 +38,7 @@ def add(name: Name, currency: Currency = None, timezone: Timezone = None, as_jso
 @app.command("list")
 def list_accounts(as_json: AsJson = False) -> None:
     """List the accounts."""
-    with reading(wiring.open_database()) as connection:
+    with snapshot() as connection:
         found = [_shown(account) for account in accounts.listed(connection)]
     if as_json:
         print_json(found)
@@ -50,7 +50,7 @@ def list_accounts(as_json: AsJson = False) -> None:
 @app.command()
 def show(name: Name, as_json: AsJson = False) -> None:
     """Show an account: its opening, credits, overdraft and what is not posted yet."""
-    with reading(wiring.open_database()) as connection:
+    with snapshot() as connection:
         account = accounts.get(connection, name)
         booked = [one.credit for one in credits.of_account(connection, name)]
         unposted = events.count_pending(connection, PendingRow.account == name)

@@ -7,14 +7,13 @@ from typing import Annotated
 
 import typer
 
-from costmeter import wiring
+from costmeter.cli.database import snapshot
 from costmeter.cli.options import Account, AsJson
 from costmeter.cli.output import print_json, print_note, print_table
 from costmeter.core.events import DEFAULT_ACCOUNT
 from costmeter.core.periods import format_instant, parse_instant
 from costmeter.store import accounts, events
 from costmeter.store.balances import balance_at
-from costmeter.store.engine import reading
 from costmeter.store.tables import PendingRow
 
 
@@ -25,7 +24,7 @@ def balance(
 ) -> None:
     """What an account has; overdraft makes the topped-up balance negative."""
     instant = parse_instant(at, "at") if at else datetime.now(UTC)
-    with reading(wiring.open_database()) as connection:
+    with snapshot() as connection:
         shown = balance_at(connection, accounts.get(connection, account), instant).as_dict()
         unposted = events.count_pending(connection, PendingRow.account == account)
     if as_json:

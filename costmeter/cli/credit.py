@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from costmeter import wiring
+from costmeter.cli.database import database, snapshot
 from costmeter.cli.options import Account, AsJson, Currency
 from costmeter.cli.output import print_json, print_line, print_table
 from costmeter.core.events import DEFAULT_ACCOUNT
@@ -16,7 +17,6 @@ from costmeter.core.periods import format_instant, parse_instant
 from costmeter.services.add_credit import NewCredit, add_credit
 from costmeter.store import accounts, credits
 from costmeter.store.credits import BookedCredit, CreditBalance
-from costmeter.store.engine import reading
 
 app = typer.Typer(help="Credits: what an account may spend, granted before topped up.")
 
@@ -44,7 +44,8 @@ def add(
         expires_at=parse_instant(expires_at, "expires_at") if expires_at else None,
         reference=reference,
     )
-    booked, created = add_credit(wiring.open_database(), new, home=wiring.home(), now=datetime.now(UTC))
+    with database() as engine:
+        booked, created = add_credit(engine, new, home=wiring.home(), now=datetime.now(UTC))
     if as_json:
         print_json({**shown(booked), "account": account, "created": created})
         return
@@ -55,7 +56,7 @@ def add(
 @app.command("list")
 def list_credits(account: Account = DEFAULT_ACCOUNT, as_json: AsJson = False) -> None:
     """List an account's credits and what each has left."""
-    with reading(wiring.open_database()) as connection:
+    with snapshot() as connection:
         accounts.get(connection, account)
         left = credits.balances(connection, account)
         found = [shown(one, left[one.credit.credit_id]) for one in credits.of_account(connection, account)]

@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from costmeter import wiring
+from costmeter.cli.database import snapshot
 from costmeter.cli.options import AnyAccount, Currency, From, Month, To, Where
 from costmeter.cli.output import output_file, print_note
 from costmeter.cli.report import scope_of
 from costmeter.exports.charges import write_charges_csv
-from costmeter.store.engine import reading
 
 app = typer.Typer(help="Export what was posted, exactly.")
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="The file; default: standard output.")]
@@ -35,7 +34,7 @@ def charges(
 ) -> None:
     """One row a measured call, as CSV: exact amounts, ordered by completion and event id."""
     scope = scope_of(month=month, start=start, end=end, account=account, currency=currency, where=where)
-    with reading(wiring.open_database()) as connection, output_file(output) as out:
+    with snapshot() as connection, output_file(output) as out:
         count = write_charges_csv(connection, scope, out)
     if output is not None:
         print_note(f"wrote {count:,} charges to {output}")

@@ -64,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; an error is one line on standard error."""
     warnings.showwarning = _print_warning
     try:
-        return int(app(args=None if arguments is None else list(arguments), standalone_mode=False) or 0)
+        given = None if arguments is None else list(arguments)
+        return int(app(args=given, prog_name="costmeter", standalone_mode=False) or 0)
     except NoPriceError as error:
         return _fail(str(error), 1)
     except CostmeterError as error:

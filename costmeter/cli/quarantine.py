@@ -6,13 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from costmeter import wiring
+from costmeter.cli.database import snapshot
 from costmeter.cli.options import AnyAccount, AsJson
 from costmeter.cli.output import print_json, print_line, print_table
 from costmeter.core.errors import InputError
 from costmeter.core.periods import format_instant
 from costmeter.store import quarantine
-from costmeter.store.engine import reading
 from costmeter.store.quarantine import Item
 from costmeter.store.tables import QuarantineRow
 
@@ -25,7 +24,7 @@ def list_items(account: AnyAccount = None, as_json: AsJson = False) -> None:
     conditions = [QuarantineRow.state == quarantine.OPEN]
     if account is not None:
         conditions.append(QuarantineRow.account == account)
-    with reading(wiring.open_database()) as connection:
+    with snapshot() as connection:
         items = quarantine.listed(connection, *conditions)
     if as_json:
         print_json([_shown(item) for item in items])
@@ -42,7 +41,7 @@ def show(item: Annotated[str, typer.Argument(help="The item, as the list names i
         key = bytes.fromhex(item)
     except ValueError:
         raise InputError("item", item, "is no item; see: costmeter quarantine list") from None
-    with reading(wiring.open_database()) as connection:
+    with snapshot() as connection:
         shown = _shown(quarantine.get(connection, key))
     if as_json:
         print_json(shown)

@@ -84,7 +84,7 @@ def _quote_file(file: Path, currency: str) -> int:
 def _quote_line(text: str, currency: str) -> Charge:
     try:
         body: Any = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError("line", text, f"is no JSON: {error}") from None
     if not isinstance(body, Mapping):
         raise InputError("line", body, "write one JSON object a line")

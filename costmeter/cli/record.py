@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from costmeter import wiring
+from costmeter.cli.database import database
 from costmeter.cli.options import AsJson
 from costmeter.cli.output import print_json, print_line, print_note
 from costmeter.core.errors import InputError
@@ -31,9 +32,9 @@ def record(
     as_json: AsJson = False,
 ) -> None:
     """Record usage events and post their charges; running it again changes nothing. Exit 1 where any was refused."""
-    engine = wiring.open_database()
     tally, occurrences = Tally(), Counter[bytes]()
-    with _opened(file) as stream, Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+    shown = Progress(console=Console(stderr=True), disable=not sys.stderr.isatty())
+    with database() as engine, _opened(file) as stream, shown as progress:
         task = progress.add_task("recording", total=None if file == "-" else max(Path(file).stat().st_size, 1))
         lines = _received(stream, file)
         while batch := list(islice(lines, BATCH)):
@@ -42,7 +43,6 @@ def record(
                 capture(engine, received, book=wiring.price_book(), home=wiring.home(), occurrences=occurrences)
             )
             progress.update(task, advance=sum(size for _, size in batch))
-    engine.dispose()
     _print(tally, as_json)
     raise typer.Exit(int(bool(tally.conflicts or tally.quarantined)))
 
@@ -88,6 +88,6 @@ def _print(tally: Tally, as_json: bool) -> None:
     print_line(f"accepted {counts.pop('accepted'):>12,}")
     for name in ("unpriced", "unmetered", "failed", "without_id"):
         if count := counts.pop(name):
-            print_line(f"  {name.replace('_', ' '):<11}{count:>10,}")
+            print_line(f"  {name.replace('_', ' '):<11}{count:>8,}")
     for name, count in counts.items():
         print_line(f"{name:<12}{count:>9,}")

@@ -10,13 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
-from costmeter import wiring
+from costmeter.cli.database import snapshot
 from costmeter.cli.options import AnyAccount, AsJson, Currency, From, Month, Timezone, To, Where
 from costmeter.cli.output import print_json, print_line, print_table
 from costmeter.core.money import check_currency, format_amount
 from costmeter.core.periods import format_instant, parse_instant
 from costmeter.reports.spend import AMOUNTS, DEFAULT_BY, DOUBTS, SpendReport, spend_report
-from costmeter.store.engine import reading
 from costmeter.store.scope import Scope
 
 _SHOWN = (
@@ -56,7 +55,7 @@ def report(
     """What was spent in a billing month, or by calls completed in an interval."""
     scope = scope_of(month=month, start=start, end=end, account=account, currency=currency, where=where)
     dimensions = [name for name in by.split(",") if name]
-    with reading(wiring.open_database()) as connection:
+    with snapshot() as connection:
         result = spend_report(connection, scope, by=dimensions, timezone=timezone)
     if as_json or form is Format.JSON:
         print_json(result.as_dict())

@@ -133,7 +133,18 @@ def known_fields(body: object) -> tuple[dict[str, Any], int]:
     if not isinstance(body, Mapping):
         return {}, 0
     kept = {field: _cleaned(body[field]) for field in FIELDS if field in body}
+    if kept.get("usage") is not None:
+        kept["usage"] = _without_texts(kept["usage"])
     return kept, len(body) - len(kept)
+
+
+def _without_texts(value: Any) -> Any:
+    """A refused usage object as it was but for its texts, which have no place in one and could be a prompt."""
+    if isinstance(value, dict):
+        return {key: _without_texts(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_texts(inner) for inner in value]
+    return "<text>" if isinstance(value, str) and not value.lstrip("-").isdigit() else value
 
 
 def _measured(body: Mapping[str, Any]) -> tuple[str, Usage | None, Mapping[str, Any] | None]:

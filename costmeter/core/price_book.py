@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
+from costmeter.core.money import MAX_AMOUNT
 from costmeter.core.periods import Period
 
 CACHE_HIT = "input.cache_hit"
@@ -130,6 +131,7 @@ class Step(NamedTuple):
     cache_hit: int | None
     cache_miss: int | None
     output: int | None
+    safe_tokens: int  # up to so many tokens in all, no amount of a charge can pass 64 bits in any band
 
     @property
     def rates(self) -> Mapping[str, Rate]:
@@ -223,7 +225,8 @@ def _step(tariff: Tariff, currency: str, band: str, provisional: bool) -> Step |
         return None
     rates = rate_list.bands[band]
     hit, miss, output = (rates[m].units if m in rates else None for m in TOKEN_METERS)
-    return Step(tariff, band, provisional, currency, hit, miss, output)
+    dearest = max(rate.units for listed in rate_list.bands.values() for rate in listed.values())
+    return Step(tariff, band, provisional, currency, hit, miss, output, MAX_AMOUNT // max(dearest, 1))
 
 
 def _compile(tariffs: Iterable[tuple[Tariff, Period]], currency: str, horizon: datetime) -> Timeline:

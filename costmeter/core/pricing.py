@@ -127,7 +127,7 @@ def price_usage(
     if step is None:
         return Unpriced(model, completed_at, currency, _no_tariff(book, model, currency))
     hits, misses, outputs, _, _ = usage
-    _, _, _, _, rate_hit, rate_miss, rate_output = step
+    _, _, _, _, rate_hit, rate_miss, rate_output, safe_tokens = step
     if rate_hit is None or rate_miss is None or rate_output is None:
         for meter, quantity in zip(TOKEN_METERS, usage[:3], strict=True):
             if quantity and meter not in step.rates:
@@ -135,10 +135,11 @@ def price_usage(
                 return Unpriced(model, completed_at, currency, reason)
     cost_hit, cost_miss, cost_output = hits * (rate_hit or 0), misses * (rate_miss or 0), outputs * (rate_output or 0)
     total = cost_hit + cost_miss + cost_output
-    if total > MAX_AMOUNT:
-        reason = f"the charge passes {format_amount(MAX_AMOUNT)} {currency}, the most that one charge can be"
+    charge = _new(Charge, (model, completed_at, usage, step, cost_hit, cost_miss, cost_output, total, flags))
+    if hits + misses + outputs > safe_tokens and max(total, charge.cache_savings, charge.off_peak_savings) > MAX_AMOUNT:
+        reason = f"the charge or its savings pass {format_amount(MAX_AMOUNT)} {currency}, the most that one can be"
         return Unpriced(model, completed_at, currency, reason)
-    return _new(Charge, (model, completed_at, usage, step, cost_hit, cost_miss, cost_output, total, flags))
+    return charge
 
 
 def price_quantities(rates: Mapping[str, Rate], quantities: Mapping[str, int]) -> tuple[Line, ...]:

@@ -1,40 +1,27 @@
 """Verify the promises on the database at hand, and name what breaks them.
 
-The ledger is replayed from its facts in the order of its sequence, by the same pure rules but from nothing: whatever
-is stored beside the facts (splits, balances, journal lines, digests) must come out the same.
+What is recorded is compared row by row, and each account's ledger is replayed from its facts (`replay`).
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import hashlib
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row, and_, func, literal_column, select
+from sqlalchemy import Connection, Engine, Integer, Row, Select, case, func, literal_column, select
 
-from costmeter.core.ledger import Purse, Split, charge_lines, credit_lines, expiry_lines, repayment_lines
+from costmeter.core.errors import NotFoundError
 from costmeter.core.price_book import PriceBook
-from costmeter.core.pricing import Unpriced, price_usage
 from costmeter.prices.read import read_edition
-from costmeter.services.add_credit import seal_credit
-from costmeter.services.post_charges import charge_fact, price_columns, seal_charges, seal_move
-from costmeter.store import accounts, credits, editions, journal
-from costmeter.store.accounts import NO_CHAIN, Account
+from costmeter.services.replay import Replay, is_same_call
+from costmeter.store import accounts, editions
+from costmeter.store.accounts import Account
 from costmeter.store.engine import reading
-from costmeter.store.events import stored_event
-from costmeter.store.tables import (
-    ChargeRow,
-    DeductionRow,
-    EntryRow,
-    EventRow,
-    ExpiryRow,
-    IdentityRow,
-    LineRow,
-    PendingRow,
-    RepaymentRow,
-    Table,
-)
-from costmeter.store.types import ExactMoney
+from costmeter.store.keys import identity_key
+from costmeter.store.tables import ChargeRow, DeductionRow, EventRow, IdentityRow, PendingRow, Table
+from costmeter.store.types import ExactMoney, UtcInstant
 
 CHUNK = 2_000
 MOST_FINDINGS = 100  # of one promise and account: a broken database would fill a terminal
@@ -75,233 +62,137 @@ class _Audit:
         self.progress = progress
         self.findings: list[Finding] = []
         self._counts: Counter[tuple[int, str]] = Counter()
-        self._books: dict[str, PriceBook] = {}
+        self._books: dict[str, PriceBook | None] = {}
 
     def account(self, account: Account) -> None:
-        self._every_event_counts_once(account.account)
-        if self.connection.dialect.name == "sqlite":
-            self._amounts_are_integers(account.account)
-        _Replay(self, account).run()
+        name = account.account
+        self._every_event_is_known_by_its_ids(name)
+        for promise, checks in ((1, _ONCE), (4, _PAID)):
+            for what, query in checks.items():
+                self._names_what_breaks(promise, name, what, query)
+        if self._numbers_are_integers(name):
+            Replay(
+                self.connection,
+                account,
+                book=self._book,
+                found=lambda promise, what: self._found(promise, name, what),
+                progress=self.progress,
+            ).run()
 
-    def found(self, promise: int, account: str, what: str) -> None:
+    def _found(self, promise: int, account: str, what: str) -> None:
         self._counts[promise, account] += 1
         if self._counts[promise, account] <= MOST_FINDINGS:
             self.findings.append(Finding(promise, account, what))
 
-    def book(self, edition: str) -> PriceBook:
+    def _book(self, edition: str) -> PriceBook | None:
+        """The book of an edition; None where its text is gone or is another one."""
         if edition not in self._books:
-            self._books[edition] = read_edition(editions.text_of(self.connection, edition))
+            try:
+                text = editions.text_of(self.connection, edition)
+            except NotFoundError:
+                text = ""
+            is_whole = hashlib.sha256(text.encode()).hexdigest() == edition
+            self._books[edition] = read_edition(text) if is_whole else None
         return self._books[edition]
 
-    def _every_event_counts_once(self, name: str) -> None:
-        """Promise 1: each event has its identity, each identity its event, each measured call its one charge."""
-        same = _same_key(EventRow)
-        checks = {
-            "an event has no identity": select(EventRow.event_id).where(~same(IdentityRow).exists()),
-            "an identity has no event": select(IdentityRow.event_key).where(~_same_key(IdentityRow)(EventRow).exists()),
-            "a measured call is neither charged nor waiting": select(EventRow.event_id).where(
-                EventRow.cache_hit_tokens.is_not(None), ~same(ChargeRow).exists(), ~same(PendingRow).exists()
-            ),
-            "a call waits that is charged already": select(PendingRow.event_key).where(
-                _same_key(PendingRow)(ChargeRow).exists()
-            ),
-            "a charge has no measured call": select(ChargeRow.event_key).where(
-                ~_same_key(ChargeRow)(EventRow).where(EventRow.cache_hit_tokens.is_not(None)).exists()
-            ),
-            "a call counts other than once": select(EventRow.event_id)
-            .join(ChargeRow, _is_same(EventRow, ChargeRow))
-            .group_by(EventRow.event_id, EventRow.event_key)
-            .having(func.sum(ChargeRow.sign) != 1),
-        }
-        for what, query in checks.items():
-            owner = query.selected_columns[0].table.c.account
-            for (key,) in self.connection.execute(query.where(owner == name).limit(MOST_FINDINGS)):
-                self.found(1, name, f"{what}: {key.hex() if isinstance(key, bytes) else key}")
+    def _names_what_breaks(self, promise: int, name: str, what: str, query: Select[Any]) -> None:
+        owner = query.selected_columns[0].table.c.account
+        for (key,) in self.connection.execute(query.where(owner == name).limit(MOST_FINDINGS)):
+            self._found(promise, name, f"{what}: {key.hex() if isinstance(key, bytes) else key}")
 
-    def _amounts_are_integers(self, name: str) -> None:
-        """Promise 2: SQLite keeps any type in any column; every amount must be an integer."""
-        for table in Table.metadata.sorted_tables:
-            for column in table.columns:
-                if isinstance(column.type, ExactMoney):
-                    kind = func.typeof(literal_column(column.name))
-                    query = select(func.count()).select_from(table)
-                    query = query.where(table.c.account == name, kind.not_in(("integer", "null")))
-                    if count := self.connection.scalar(query):
-                        self.found(2, name, f"{count} amounts in {table.name}.{column.name} are no integers")
-
-
-class _Replay:
-    """One account's ledger, folded again from nothing in the order of its sequence."""
-
-    def __init__(self, audit: _Audit, account: Account) -> None:
-        self.audit, self.account, self.connection = audit, account, audit.connection
-        self.purse = Purse()
-        self.expired: dict[int, int] = {}
-        self.credits = {b.credit.credit_id: b for b in credits.of_account(self.connection, account.account)}
-        self.repayments = {row.seq: row for row in self._rows(RepaymentRow)}
-        self.expiries = {row.seq: row for row in self._rows(ExpiryRow)}
-        self.lines: dict[int, dict[str, int]] = {}
-        for row in self._rows(LineRow):
-            self.lines.setdefault(row.seq, {})[row.journal_account] = row.amount
-
-    def run(self) -> None:
-        charges = self._charges()
-        chain, last = NO_CHAIN, 0
-        for entry in self._rows(EntryRow):
-            if entry.first_seq != last + 1 or entry.seq < entry.first_seq:
-                self._found(5, f"entry {entry.seq} begins at {entry.first_seq}, after {last}: the sequence has a gap")
-            lines, seal = self._fold(entry, charges)
-            self._check_entry(entry, lines, seal, chain)
-            chain, last = entry.chain, entry.seq
-        for charge, _ in charges:
-            self._found(5, f"charge {charge.seq} is in no journal entry")
-        self._check_projections(chain, last)
-
-    def _fold(
-        self, entry: Row[Any], charges: Iterator[tuple[Row[Any], list[Row[Any]]]]
-    ) -> tuple[dict[str, int], bytes]:
-        """The lines and the digest that an entry should have, by its facts."""
-        seq = entry.seq
-        if entry.kind == "charges":
-            return self._fold_charges(entry, charges)
-        if entry.kind == "credit" and seq in self.credits:
-            credit = self.credits[seq].credit
-            self.purse.add(credit)
-            self.expired[seq] = 0
-            return credit_lines(credit.kind, credit.amount), seal_credit(self.credits[seq])
-        if entry.kind == "repayment" and seq in self.repayments:
-            return self._fold_repayment(self.repayments[seq])
-        if entry.kind == "expiry" and seq in self.expiries:
-            return self._fold_expiry(self.expiries[seq])
-        self._found(5, f"entry {seq} books a {entry.kind} that is not there")
-        return {}, b""
-
-    def _fold_charges(
-        self, entry: Row[Any], charges: Iterator[tuple[Row[Any], list[Row[Any]]]]
-    ) -> tuple[dict[str, int], bytes]:
-        splits, facts = [], []
-        for expected in range(entry.first_seq, entry.seq + 1):
-            charge, deductions = next(charges, (None, []))
-            if charge is None or charge.seq != expected:
-                self._found(5, f"charge {expected} is missing: the sequence has a gap")
-                break
-            self._check_price(charge)
-            stored = Split(
-                charge.granted,
-                charge.topped_up,
-                charge.overdraft,
-                charge.untracked,
-                tuple((row.credit_id, row.kind, row.amount) for row in deductions),  # type: ignore[misc]
-            )
-            if self.purse.deduct(charge.cost or 0, charge.completed_at) != stored:
-                self._found(4, f"charge {charge.seq} of {charge.event_id} was not paid in the order of the rules")
-            splits.append(stored)
-            facts.append(charge_fact(charge.seq, charge.event_key, charge.revision, charge.cost, stored[:4]))
-            self.audit.progress(1)
-        return charge_lines(splits), seal_charges(facts)
-
-    def _fold_repayment(self, row: Row[Any]) -> tuple[dict[str, int], bytes]:
-        due = self.purse.repay(row.booked_at)
-        if not due or (due[0].credit_id, due[0].amount) != (row.credit_id, row.amount):
-            self._found(4, f"repayment {row.seq} is not what the topped-up credits owed")
-        for rest in due[1:]:  # each has an entry of its own, which comes next
-            self.purse.remaining[rest.credit_id] += rest.amount
-            self.purse.overdraft += rest.amount
-        return repayment_lines(row.amount), seal_move(row._asdict())
-
-    def _fold_expiry(self, row: Row[Any]) -> tuple[dict[str, int], bytes]:
-        left = self.purse.remaining[row.credit_id] - self.expired[row.credit_id]
-        credit = self.credits[row.credit_id].credit
-        if credit.expires_at is None or credit.expires_at > row.booked_at or left != row.amount:
-            self._found(4, f"expiry {row.seq} is not what credit {row.credit_id} held when it expired")
-        self.expired[row.credit_id] += row.amount
-        return expiry_lines(row.amount), seal_move(row._asdict())
-
-    def _check_entry(self, entry: Row[Any], lines: dict[str, int], seal: bytes, chain: bytes) -> None:
-        stored = self.lines.get(entry.seq, {})
-        if sum(stored.values()) != 0:
-            self._found(4, f"entry {entry.seq} does not sum to zero")
-        if stored != lines:
-            self._found(6, f"entry {entry.seq} has lines {stored}, its facts give {lines}")
-        kept = journal.Entry(
-            entry.kind, entry.first_seq, entry.seq, entry.billing_month, entry.booked_at, entry.facts, stored
-        )
-        if seal != entry.facts:
-            self._found(5, f"the facts of entry {entry.seq} are not those that it sealed")
-        if journal.link(chain, self.account.account, kept) != entry.chain:
-            self._found(5, f"entry {entry.seq} breaks the chain of digests")
-
-    def _check_price(self, charge: Row[Any]) -> None:
-        """Promise 3: priced again by its own edition, a charge comes out the same."""
-        event = stored_event(charge).event
-        if event.usage is None:
-            return  # promise 1 has found it
-        priced = price_usage(
-            self.audit.book(charge.edition),
-            model=event.model,
-            usage=event.usage,
-            completed_at=event.completed_at,
-            started_at=event.started_at,
-            currency=charge.currency,
-        )
-        again = price_columns(priced)
-        for name, value in again.items():
-            stored = charge.charge_status if name == "status" else getattr(charge, name)
-            if stored != value:
-                self._found(3, f"charge {charge.seq} of {charge.event_id} has {name} {stored}, priced again {value}")
-        if isinstance(priced, Unpriced) and charge.granted | charge.topped_up | charge.overdraft | charge.untracked:
-            self._found(3, f"charge {charge.seq} of {charge.event_id} is unpriced and took money")
-
-    def _check_projections(self, chain: bytes, last: int) -> None:
-        """Promise 6: what is kept for speed equals what the facts give."""
-        stored = credits.balances(self.connection, self.account.account)
-        for credit_id, remaining in self.purse.remaining.items():
-            fresh = credits.CreditBalance(remaining, self.expired[credit_id])
-            if stored.get(credit_id) != fresh:
-                self._found(6, f"credit {credit_id} is kept as {stored.get(credit_id)}, its facts give {fresh}")
-        kept = (self.account.version, self.account.overdraft, self.account.chain)
-        if kept != (last, self.purse.overdraft, chain):
-            self._found(6, f"the account is kept at {kept[:2]}, its facts give {(last, self.purse.overdraft)}")
-
-    def _charges(self) -> Iterator[tuple[Row[Any], list[Row[Any]]]]:
-        """The account's charges with their events, in order of sequence, each with its deductions."""
-        columns = [c for c in ChargeRow.__table__.columns if c.name not in EventRow.__table__.columns]
-        query = (
-            select(*EventRow.__table__.columns, *columns, ChargeRow.status.label("charge_status"))
-            .add_columns(ChargeRow.supersedes.label("charge_supersedes"))
-            .join(ChargeRow, _is_same(EventRow, ChargeRow))
-            .where(ChargeRow.account == self.account.account)
-            .order_by(ChargeRow.seq)
-        )
-        last = 0
-        while rows := self.connection.execute(query.where(ChargeRow.seq > last).limit(CHUNK)).all():
-            deductions = self._deductions([row.event_key for row in rows])
+    def _every_event_is_known_by_its_ids(self, name: str) -> None:
+        """Promise 1: each id of an event stands for it, or for the unmetered one it replaces: it cannot come again."""
+        for rows in self._events(name):
+            known = self._known(name, rows)
             for row in rows:
-                yield row, deductions.get((row.event_key, row.revision), [])
-            last = rows[-1].seq
+                own = {(row.event_key, row.completed_at)}
+                for kind, identity in _identities(row):
+                    allowed = own | {(row.supersedes, row.supersedes_at)} if kind == "event" else own
+                    stands_for = known.get((row.provider, identity))
+                    if stands_for is None or (kind != "response" and stands_for not in allowed):
+                        self._found(1, name, f"the {kind} id of an event does not stand for it: {row.event_id}")
 
-    def _deductions(self, keys: Sequence[bytes]) -> dict[tuple[bytes, int], list[Row[Any]]]:
-        where = (DeductionRow.account == self.account.account, DeductionRow.event_key.in_(keys))
-        found: dict[tuple[bytes, int], list[Row[Any]]] = {}
-        query = select(*DeductionRow.__table__.columns).where(*where).order_by(DeductionRow.ordinal)
-        for row in self.connection.execute(query):
-            found.setdefault((row.event_key, row.revision), []).append(row)
-        return found
+    def _events(self, name: str) -> Iterator[Sequence[Row[Any]]]:
+        query = select(*(getattr(EventRow, column) for column in _NAMED_BY))
+        query = query.where(EventRow.account == name).order_by(EventRow.event_key).limit(CHUNK)
+        last = b""
+        while rows := self.connection.execute(query.where(EventRow.event_key > last)).all():
+            yield rows
+            last = rows[-1].event_key
 
-    def _rows(self, table: type[Table]) -> list[Row[Any]]:
-        columns = table.__table__.columns
-        query = select(*columns).where(columns["account"] == self.account.account).order_by(columns["seq"])
-        return list(self.connection.execute(query))
+    def _known(self, name: str, rows: Sequence[Row[Any]]) -> dict[tuple[str, bytes], tuple[Any, Any]]:
+        """The events that the ids of these events stand for, by provider and identity."""
+        wanted: dict[str, list[bytes]] = defaultdict(list)
+        for row in rows:
+            wanted[row.provider] += [identity for _, identity in _identities(row)]
+        query = select(IdentityRow.provider, IdentityRow.identity, IdentityRow.event_key, IdentityRow.completed_at)
+        known = {}
+        for provider, identities in wanted.items():
+            where = (IdentityRow.account == name, IdentityRow.provider == provider)
+            for found in self.connection.execute(query.where(*where, IdentityRow.identity.in_(identities))):
+                known[found.provider, found.identity] = (found.event_key, found.completed_at)
+        return known
 
-    def _found(self, promise: int, what: str) -> None:
-        self.audit.found(promise, self.account.account, what)
+    def _numbers_are_integers(self, name: str) -> bool:
+        """Promise 2: SQLite keeps any type in any column; every amount, count and instant must be an integer."""
+        if self.connection.dialect.name != "sqlite":
+            return True
+        are_integers = True
+        for table in Table.metadata.sorted_tables:
+            if "account" not in table.columns:
+                continue
+            columns = [c for c in table.columns if isinstance(c.type, ExactMoney | UtcInstant | Integer)]
+            others = [
+                func.sum(case((func.typeof(literal_column(c.name)).not_in(("integer", "null")), 1), else_=0))
+                for c in columns
+            ]
+            counts = self.connection.execute(select(*others).select_from(table).where(table.c.account == name)).one()
+            for column, count in zip(columns, counts, strict=True):
+                if count:
+                    are_integers = False
+                    what = f"{count} values of {table.name}.{column.name} are no integers; the ledger was not replayed"
+                    self._found(2, name, what)
+        return are_integers
 
 
-def _is_same(left: Any, right: Any) -> Any:
-    return and_(
-        left.account == right.account, left.event_key == right.event_key, left.completed_at == right.completed_at
+def _identities(row: Row[Any]) -> Iterator[tuple[str, bytes]]:
+    """Every identity that recording an event gave it."""
+    yield "event", identity_key("event", row.event_id)
+    if row.response_id is not None:
+        yield "response", identity_key("response", row.response_id)
+    if row.supersedes is not None:
+        yield "measured", identity_key("measured", row.supersedes.hex())
+
+
+def _same_call(left: Any, right: Any) -> Any:
+    return select(right.account).where(is_same_call(left, right))
+
+
+_NAMED_BY = ("event_key", "completed_at", "provider", "event_id", "response_id", "supersedes", "supersedes_at")
+_MEASURED = EventRow.cache_hit_tokens.is_not(None)
+# Promise 1: each identity has its event, each measured call its one charge.
+_ONCE: dict[str, Select[Any]] = {
+    "an identity has no event": select(IdentityRow.event_key).where(~_same_call(IdentityRow, EventRow).exists()),
+    "a measured call is neither charged nor waiting": select(EventRow.event_id).where(
+        _MEASURED, ~_same_call(EventRow, ChargeRow).exists(), ~_same_call(EventRow, PendingRow).exists()
+    ),
+    "a call waits that is charged already": select(PendingRow.event_key).where(
+        _same_call(PendingRow, ChargeRow).exists()
+    ),
+    "what waits is no measured call": select(PendingRow.event_key).where(
+        ~_same_call(PendingRow, EventRow).where(_MEASURED).exists()
+    ),
+    "a charge has no measured call": select(ChargeRow.event_key).where(
+        ~_same_call(ChargeRow, EventRow).where(_MEASURED).exists()
+    ),
+    "a call counts other than once": select(EventRow.event_id)
+    .join(ChargeRow, is_same_call(EventRow, ChargeRow))
+    .group_by(EventRow.event_id, EventRow.event_key)
+    .having(func.sum(ChargeRow.sign) != 1),
+}
+# Promise 4: what credits gave, they gave for a charge.
+_PAID: dict[str, Select[Any]] = {
+    "a deduction pays for no charge": select(DeductionRow.event_key).where(
+        ~_same_call(DeductionRow, ChargeRow).where(DeductionRow.revision == ChargeRow.revision).exists()
     )
-
-
-def _same_key(left: Any) -> Callable[[Any], Any]:
-    return lambda right: select(right.account).where(_is_same(left, right))
+}

@@ -302,6 +302,13 @@ def test_what_is_kept_of_an_unusable_event_is_its_known_fields_without_keys() ->
     assert dropped == 2
 
 
+def test_a_text_inside_a_refused_usage_object_is_not_kept() -> None:
+    usage = {"prompt_tokens": "5", "note": "words of a prompt", "more": [{"n": 1.5, "t": "x"}]}
+    kept, _ = known_fields({"usage": usage})
+
+    assert kept == {"usage": {"prompt_tokens": "5", "note": "<text>", "more": [{"n": 1.5, "t": "<text>"}]}}
+
+
 @pytest.mark.parametrize("body", [None, 7, "text", ["a"]])
 def test_nothing_is_kept_of_what_is_no_object(body: object) -> None:
     assert known_fields(body) == ({}, 0)

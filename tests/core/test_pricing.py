@@ -265,7 +265,7 @@ def test_a_charge_is_at_most_what_64_bits_hold() -> None:
 
     # 9223372036854.775807 a million is 9223372.036854775807 for one.
     assert charge(Usage(0, 0, 1), model="demo", book=book).total == MAX_AMOUNT
-    message = "the charge passes 9223372.036854775807 USD, the most that one charge can be"
+    message = "the charge or its savings pass 9223372.036854775807 USD, the most that one can be"
     assert reason(Usage(1, 0, 1), model="demo", book=book) == message
     assert reason(Usage(MAX_TOKENS, MAX_TOKENS, MAX_TOKENS), model="deepseek-v4-pro", at="2026-04-24T12:00:00Z",
                   currency="CNY") == message.replace("USD", "CNY")  # fmt: skip

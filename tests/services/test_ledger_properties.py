@@ -1,0 +1,339 @@
+"""Properties of the ledger on a real database: whatever is recorded, credited and posted in whatever order.
+
+The model is plain Python: integers, lists, and the order of spending as tests/oracles.py tells it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, time, timedelta
+from itertools import count
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import Engine
+
+from costmeter.core.errors import InputError
+from costmeter.core.money import format_amount
+from costmeter.core.periods import format_instant
+from costmeter.reports.spend import spend_report
+from costmeter.services.add_credit import NewCredit, add_credit
+from costmeter.services.verify import verify
+from costmeter.store import accounts, balances
+from costmeter.store.accounts import Home
+from costmeter.store.engine import reading
+from costmeter.store.scope import Scope
+from costmeter.store.tables import AccountRow, CreditBalanceRow, DeductionRow, EventRow
+from tests.make import an_event, balance, outcome, post, record, rows, set_up_account, splits
+from tests.oracles import by_overlap, in_spending_order
+from tests.services.invariants import check_books
+
+START = datetime(2025, 3, 1, tzinfo=UTC)
+MICRO = timedelta(microseconds=1)
+# Rates of March 2025, hit, miss and output, in 10^-12 USD a token.
+RATES = {
+    "deepseek-chat": ((70_000, 270_000, 1_100_000), (35_000, 135_000, 550_000)),
+    "deepseek-reasoner": ((140_000, 550_000, 2_190_000), (35_000, 135_000, 550_000)),
+}
+# Credits start and end at few edges, and calls complete at them and beside them: that is where mistakes are.
+EDGES = [START + timedelta(hours=12 * n) for n in range(14)] + [START + timedelta(days=3, hours=16, minutes=30)]
+INSTANTS = sorted(edge + offset for edge in EDGES for offset in (-MICRO, timedelta(), MICRO))
+_account_numbers = count()
+
+
+class Call(NamedTuple):
+    event_id: str
+    model: str
+    completed_at: datetime
+    tokens: tuple[int, int, int]
+
+    def body(self, account: str) -> dict[str, Any]:
+        hit, miss, output = self.tokens
+        at = format_instant(self.completed_at)
+        return an_event(self.event_id, at, model=self.model, account=account, hit=hit, miss=miss, output=output)
+
+    def cost(self) -> int | None:
+        """Off-peak from 16:30 up to 00:30 UTC; None where there is no price."""
+        if self.model not in RATES:
+            return None
+        clock = self.completed_at.time()
+        rates = RATES[self.model][clock >= time(16, 30) or clock < time(0, 30)]
+        return sum(rate * tokens for rate, tokens in zip(rates, self.tokens, strict=True))
+
+
+class Posted(NamedTuple):
+    call: Call
+    taken: dict[int, int]
+    overdraft: int
+    untracked: int
+
+
+class Model:
+    """The ledger of one account as it ought to be."""
+
+    def __init__(self) -> None:
+        self.credits: list[dict[str, Any]] = []
+        self.left: dict[int, int] = {}
+        self.pending: list[Call] = []
+        self.posted: list[Posted] = []
+        self.repaid: list[tuple[int, int]] = []  # credit id, amount
+
+    def counts(self, credit: Mapping[str, Any], instant: datetime) -> bool:
+        return credit["starts"] <= instant and not (credit["ends"] is not None and credit["ends"] <= instant)
+
+    def owed(self) -> int:
+        return sum(p.overdraft for p in self.posted) - sum(amount for _, amount in self.repaid)
+
+    def is_too_late(self, new: dict[str, Any]) -> bool:
+        """Whether a posted call would have been paid, or opened, otherwise."""
+        order = [credit["id"] for credit in in_spending_order([*self.credits, new])]
+        behind = set(order[order.index(new["id"]) + 1 :])
+        for posted in self.posted:
+            at = posted.call.completed_at
+            if posted.untracked and new["starts"] <= at:
+                return True
+            if self.counts(new, at) and (posted.overdraft or behind & set(posted.taken)):
+                return True
+        return False
+
+    def add(self, credit: dict[str, Any], now: datetime) -> None:
+        self.credits.append(credit)
+        self.left[credit["id"]] = credit["amount"]
+        self.repay(now)
+
+    def post(self, now: datetime) -> int:
+        calls = sorted(self.pending, key=lambda call: call.completed_at)  # stable: else in order of arrival
+        opening = min((credit["starts"] for credit in self.credits), default=None)
+        for call in calls:
+            cost = call.cost() or 0
+            if opening is None or call.completed_at < opening:
+                self.posted.append(Posted(call, {}, 0, cost))
+                continue
+            taken = {}
+            for credit in in_spending_order(self.credits):
+                part = min(cost, self.left[credit["id"]])
+                if part and self.counts(credit, call.completed_at):
+                    taken[credit["id"]] = part
+                    self.left[credit["id"]] -= part
+                    cost -= part
+            self.posted.append(Posted(call, taken, cost, 0))
+        self.pending = []
+        self.repay(now)
+        return len(calls)
+
+    def repay(self, now: datetime) -> None:
+        for credit in in_spending_order(self.credits):
+            part = min(self.owed(), self.left[credit["id"]])
+            if part and credit["kind"] == "topped_up" and credit["starts"] <= now:
+                self.left[credit["id"]] -= part
+                self.repaid.append((credit["id"], part))
+
+    def balance(self, at: datetime) -> tuple[int, int]:
+        """What credits in effect had left after all that happened until then, overdraft taken off the topped up."""
+        has = {"granted": 0, "topped_up": 0}
+        for credit in self.credits:
+            if self.counts(credit, at):
+                spent = sum(p.taken.get(credit["id"], 0) for p in self.posted if p.call.completed_at <= at)
+                spent += sum(amount for credit_id, amount in self.repaid if credit_id == credit["id"])
+                has[credit["kind"]] += credit["amount"] - spent
+        owed = sum(p.overdraft for p in self.posted if p.call.completed_at <= at)
+        starts = {credit["id"]: credit["starts"] for credit in self.credits}
+        owed -= sum(amount for credit_id, amount in self.repaid if starts[credit_id] <= at)
+        return has["granted"], has["topped_up"] - owed
+
+    def parts(self, posted: Posted) -> tuple[int, int, int, int]:
+        kinds = {credit["id"]: credit["kind"] for credit in self.credits}
+        paid = {"granted": 0, "topped_up": 0}
+        for credit_id, amount in posted.taken.items():
+            paid[kinds[credit_id]] += amount
+        return paid["granted"], paid["topped_up"], posted.overdraft, posted.untracked
+
+
+models = st.sampled_from(["deepseek-chat", "deepseek-chat", "deepseek-reasoner", "deepseek-9"])
+tokens = st.tuples(*[st.sampled_from([0, 1, 64, 500_000, 1_000_000])] * 3)
+# How many of the instants a call's completion lies back: mostly few, so that calls fall among the credits.
+calls = st.tuples(models, st.sampled_from([0, 0, 0, 1, 1, 2, 3, 4, 6, 9, 30]), tokens)
+amounts = st.sampled_from([1, 550_000_000_000, 1_100_000_000_000, 1_500_000_000_001, 4_000_000_000_000])
+kinds = st.sampled_from(["granted", "topped_up"])
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """One account, many hands: calls in any order, sent again, credits of the past and the future, late postings."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self.engine = engine
+        self.account = f"account-{next(_account_numbers)}"
+        self.now = START + timedelta(days=1)
+        self.model = Model()
+        self.calls: list[Call] = []
+
+    @initialize(timezone=st.sampled_from(["UTC", "Asia/Shanghai"]), opening=st.booleans())
+    def make_account(self, timezone: str, opening: bool) -> None:
+        set_up_account(self.engine, self.account, timezone=timezone)
+        if opening:
+            self.add("topped_up", 1_100_000_000_000, START, None)
+
+    @rule(batch=st.lists(calls, min_size=1, max_size=5))
+    def record_calls(self, batch: list[tuple[str, int, tuple[int, int, int]]]) -> None:
+        newest = bisect_right(INSTANTS, self.now) - 1
+        for_each = [(model, INSTANTS[max(newest - back, 0)], counts) for model, back, counts in batch]
+        self.send([Call(f"call-{len(self.calls) + n}", *call) for n, call in enumerate(for_each)])
+
+    @precondition(lambda self: self.ended())
+    @rule(data=st.data(), counts=tokens)
+    def record_one_that_a_grant_still_paid(self, data: st.DataObject, counts: tuple[int, int, int]) -> None:
+        """A late call, completed in the last moment of a grant whose end has passed and may be posted."""
+        ends = data.draw(st.sampled_from(self.ended()))
+        self.send([Call(f"call-{len(self.calls)}", "deepseek-chat", ends - MICRO, counts)])
+
+    def ended(self) -> list[datetime]:
+        return [credit["ends"] for credit in self.model.credits if credit["ends"] and credit["ends"] <= self.now]
+
+    def send(self, new: list[Call]) -> None:
+        self.calls += new
+        tally = record(self.engine, *(call.body(self.account) for call in new), now=format_instant(self.now))
+        assert outcome(tally) == (len(new), 0, 0, 0)
+        self.model.pending += new
+
+    @precondition(lambda self: self.calls)
+    @rule(data=st.data())
+    def send_again(self, data: st.DataObject) -> None:
+        again = data.draw(st.lists(st.sampled_from(self.calls), min_size=1, max_size=4))
+        tally = record(self.engine, *(call.body(self.account) for call in again), now=format_instant(self.now))
+        assert outcome(tally) == (0, len(again), 0, 0)
+
+    @rule(kind=kinds, amount=amounts, starts=st.sampled_from(EDGES), ends=st.one_of(st.none(), st.sampled_from(EDGES)))
+    def add_credit_of_any_time(self, kind: str, amount: int, starts: datetime, ends: datetime | None) -> None:
+        self.add(kind, amount, starts, ends)
+
+    @rule(kind=kinds, amount=amounts, hours=st.sampled_from([None, 1, 12, 24]))
+    def add_credit_from_now_on(self, kind: str, amount: int, hours: int | None) -> None:
+        self.add(kind, amount, None, None if hours is None else self.now + timedelta(hours=hours))
+
+    def add(self, kind: str, amount: int, starts: datetime | None, ends: datetime | None) -> None:
+        begins = starts or self.now
+        ends = ends if kind == "granted" and ends is not None and ends > begins else None
+        new = NewCredit(self.account, kind, amount, None, starts, ends)
+        credit = {"id": 10**9, "kind": kind, "amount": amount, "starts": begins, "ends": ends}
+        if self.model.is_too_late(credit):
+            with pytest.raises(InputError, match="would change how calls since"):
+                add_credit(self.engine, new, home=Home(), now=self.now)
+            return
+        booked, is_new = add_credit(self.engine, new, home=Home(), now=self.now)
+        assert is_new
+        self.model.add({**credit, "id": booked.credit.credit_id}, self.now)
+
+    @rule(hours=st.sampled_from([0, 1, 12, 30]))
+    def post_later(self, hours: int) -> None:
+        self.now = min(self.now + timedelta(hours=hours), INSTANTS[-1] + timedelta(days=1))
+        waiting = len(self.model.pending)
+        assert post(self.engine, self.account, format_instant(self.now)) == waiting == self.model.post(self.now)
+
+    @invariant()
+    def balances_are_what_the_model_says(self) -> None:
+        with reading(self.engine) as connection:
+            if not (account := accounts.listed(connection, [self.account])):
+                return
+            found = balances.balance_at(connection, account[0], self.now)
+        assert (found.granted, found.topped_up) == self.model.balance(self.now)
+
+    def teardown(self) -> None:
+        """At the end everything is posted and compared, to the digit."""
+        self.post_later(0)
+        expected = {p.call.event_id: tuple(map(format_amount, self.model.parts(p))) for p in self.model.posted}
+        assert splits(self.engine, self.account) == expected
+        left = rows(self.engine, CreditBalanceRow, where=CreditBalanceRow.account == self.account)
+        assert {row["credit_id"]: row["remaining"] for row in left} == self.model.left
+        over = {credit["id"] for credit in self.model.credits if credit["ends"] and credit["ends"] <= self.now}
+        assert all(row["expired"] == (row["remaining"] if row["credit_id"] in over else 0) for row in left)
+        (account,) = rows(self.engine, AccountRow, where=AccountRow.account == self.account)
+        assert account["overdraft"] == self.model.owed()
+        with reading(self.engine) as connection:
+            known = accounts.get(connection, self.account)
+            for instant in EDGES:
+                found = balances.balance_at(connection, known, instant)
+                assert (found.granted, found.topped_up) == self.model.balance(instant), instant
+            scope = Scope.checked(
+                start=START - timedelta(days=9), end=self.now + timedelta(days=9), account=self.account
+            )
+            totals = spend_report(connection, scope).totals
+        parts = [self.model.parts(posted) for posted in self.model.posted]
+        for position, name in enumerate(("granted", "topped_up", "overdraft", "untracked")):
+            assert totals[name] == sum(part[position] for part in parts)
+        assert totals["cost"] == sum(call.cost() or 0 for call in self.calls)
+        assert totals["unpriced"] == sum(call.cost() is None for call in self.calls)
+        assert (totals["calls"], totals["unposted"]) == (len(self.calls), 0)
+        check_books(self.engine, self.account)
+        assert verify(self.engine, [self.account]) == []
+
+
+def test_the_ledger_is_what_the_model_says_whatever_is_done(engine: Engine) -> None:
+    examples = 60 if engine.dialect.name == "sqlite" else 25
+    run_state_machine_as_test(
+        lambda: LedgerMachine(engine),  # type: ignore[arg-type]  # anything that makes a machine
+        settings=settings(max_examples=examples, stateful_step_count=20, deadline=None),
+    )
+
+
+@st.composite
+def shuffled(draw: st.DrawFn) -> tuple[list[tuple[Any, ...]], list[int]]:
+    some = draw(st.lists(calls, min_size=1, max_size=8))
+    return some, draw(st.permutations(range(len(some))))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(shuffled(), st.lists(st.tuples(st.sampled_from(["granted", "topped_up"]), amounts), min_size=1, max_size=4))
+def test_where_no_credit_starts_or_ends_arrival_changes_no_pool_and_the_closed_form_agrees(
+    engine: Engine, some: tuple[list[tuple[Any, ...]], list[int]], credits: Sequence[tuple[str, int]]
+) -> None:
+    made = [
+        Call(f"call-{number}", model, INSTANTS[9 - min(back, 9)], counts)
+        for number, (model, back, counts) in enumerate(some[0])
+    ]
+    pools = []
+    for order in (range(len(made)), some[1]):
+        account = f"account-{next(_account_numbers)}"
+        begins = format_instant(INSTANTS[0])
+        given_ = [
+            add_credit(engine, NewCredit(account, kind, amount, None, INSTANTS[0]), home=Home(), now=INSTANTS[0])[
+                0
+            ].credit
+            for kind, amount in credits
+        ]
+        for number in order:
+            record(engine, made[number].body(account))
+            post(engine, account)
+        pools.append((balance(engine, account=account), _given_by_rank(engine, account)))
+        spending = in_spending_order(
+            [{"id": c.credit_id, "kind": c.kind, "amount": c.amount, "starts": begins, "ends": None} for c in given_]
+        )
+        overlaps = by_overlap([(c["id"], c["amount"]) for c in spending], [made[n].cost() or 0 for n in order])
+        expected = {made[number].event_id: taken for number, (taken, _) in zip(order, overlaps, strict=True) if taken}
+        assert _taken(engine, account) == expected
+    assert pools[0] == pools[1]
+
+
+def _taken(engine: Engine, account: str) -> dict[str, dict[int, int]]:
+    names = {row["event_key"]: row["event_id"] for row in rows(engine, EventRow, where=EventRow.account == account)}
+    taken: dict[str, dict[int, int]] = defaultdict(dict)
+    for row in rows(engine, DeductionRow, where=DeductionRow.account == account):
+        taken[names[row["event_key"]]][row["credit_id"]] = row["amount"]
+    return dict(taken)
+
+
+def _given_by_rank(engine: Engine, account: str) -> dict[int, int]:
+    left = rows(engine, CreditBalanceRow, where=CreditBalanceRow.account == account)
+    return {row["credit_id"]: row["remaining"] for row in left}

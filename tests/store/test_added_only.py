@@ -1,0 +1,39 @@
+"""Facts are only added: the database itself refuses to change or delete them."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from costmeter.store.tables import ADDED_ONLY, Table
+from tests.make import an_event, grant, post, record_and_post, rows, top_up
+
+TABLES = {mapper.class_.__tablename__: mapper.class_ for mapper in Table.registry.mappers}
+
+
+@pytest.fixture
+def full(engine: Engine) -> Engine:
+    """A database with at least one row in every table of facts."""
+    top_up(engine, "0.50", "2025-03-01T00:00:00Z")
+    record_and_post(engine, an_event())
+    top_up(engine, "5.00", "2025-03-04T00:00:00Z")  # repays
+    grant(engine, "5.00", "2025-03-04T00:00:00Z", "2025-03-05T00:00:00Z")  # expires
+    post(engine)
+    return engine
+
+
+@pytest.mark.parametrize("table", ADDED_ONLY)
+def test_no_row_of_facts_can_be_changed_or_deleted(full: Engine, table: str) -> None:
+    before = rows(full, TABLES[table])
+    assert before, "the test needs a row to try it on"
+    column = TABLES[table].__table__.primary_key.columns[0].name
+    for statement in (f"UPDATE {table} SET {column} = {column}", f"DELETE FROM {table}"):
+        with pytest.raises(DBAPIError, match=f"rows of {table}(_default)? are only added"), full.begin() as connection:
+            connection.execute(text(statement))
+    assert rows(full, TABLES[table]) == before
+
+
+def test_what_is_not_a_fact_is_named(full: Engine) -> None:
+    """Projections may be dropped and rebuilt, and quarantine, periods and accounts have a state."""
+    assert set(TABLES) - set(ADDED_ONLY) == {"account", "pending", "credit_balance", "period", "quarantine"}
