@@ -23,7 +23,7 @@ def balance(
     as_json: AsJson = False,
 ) -> None:
     """What an account has; overdraft makes the topped-up balance negative."""
-    instant = parse_instant(at, "at") if at else datetime.now(UTC)
+    instant = parse_instant(at, "at") if at is not None else datetime.now(UTC)
     with snapshot() as connection:
         shown = balance_at(connection, accounts.get(connection, account), instant).as_dict()
         unposted = events.count_pending(connection, PendingRow.account == account)

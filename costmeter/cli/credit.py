@@ -40,8 +40,8 @@ def add(
         kind=kind,
         amount=parse_amount(amount),
         currency=currency,
-        effective_at=parse_instant(effective_at, "effective_at") if effective_at else None,
-        expires_at=parse_instant(expires_at, "expires_at") if expires_at else None,
+        effective_at=parse_instant(effective_at, "effective_at") if effective_at is not None else None,
+        expires_at=parse_instant(expires_at, "expires_at") if expires_at is not None else None,
         reference=reference,
     )
     with database() as engine:

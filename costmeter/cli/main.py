@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import StatementError
 from typer.exceptions import TyperException
 
 from costmeter import __version__
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), 2)
     except TyperException as error:
         return _fail(_usage(error), 2)
-    except DBAPIError as error:
+    except StatementError as error:  # only what the database said: the rest repeats the statement and its values
         return _fail(f"database: {error.orig}", 2)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 130)

@@ -205,4 +205,4 @@ def _name(book: PriceBook, model: str) -> Name:
 
 
 def _instant(at: str | None) -> datetime:
-    return parse_instant(at, "at") if at else datetime.now(UTC)
+    return parse_instant(at, "at") if at is not None else datetime.now(UTC)

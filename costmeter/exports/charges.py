@@ -51,25 +51,28 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a text cell th
 
 def write_charges_csv(connection: Connection, scope: Scope, out: TextIO) -> int:
     """Write the charges in scope as RFC 4180 CSV, ordered by completion and event id; returns how many."""
+    rows = charge_rows(connection, scope)
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
     count = 0
-    for row in charge_rows(connection, scope):
+    for row in rows:
         writer.writerow(row)
         count += 1
     return count
 
 
 def charge_rows(connection: Connection, scope: Scope) -> Iterator[list[str]]:
-    """The charges as text cells: exact amounts, UTC instants, an unknown cost empty and never 0."""
+    """The charges as text cells: exact amounts, UTC instants, an unknown cost empty and never 0.
+
+    A scope that cannot be is refused at once, before the first row is asked for.
+    """
     names = [account.account for account in scope.accounts(connection)]
     # By bytes and not by the database's locale, so that both databases write the same file.
     by_id = collate(EventRow.event_id, "C" if connection.dialect.name == "postgresql" else "BINARY")
     query = select(*COLUMNS.values()).join(EventRow, charges.own_event()).where(*scope.charges(names))
     query = query.order_by(ChargeRow.completed_at, by_id, ChargeRow.account, ChargeRow.revision)
-    result = connection.execution_options(yield_per=CHUNK).execute(query)
-    for row in result:
-        yield [_cell(name, value) for name, value in zip(COLUMNS, row, strict=True)]
+    result = connection.execute(query, execution_options={"yield_per": CHUNK})
+    return ([_cell(name, value) for name, value in zip(COLUMNS, row, strict=True)] for row in result)
 
 
 def _cell(name: str, value: Any) -> str:

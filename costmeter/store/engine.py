@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sqlite3
 import time
@@ -32,7 +33,7 @@ def open_engine(url: str) -> Engine:
         parsed = make_url(url)
         if parsed.get_backend_name() not in ("sqlite", "postgresql"):
             raise InputError("COSTMETER_DATABASE_URL", parsed.render_as_string(), "use an sqlite or postgresql URL")
-        engine = create_engine(parsed)
+        engine = create_engine(parsed, json_serializer=_json)
     except (ArgumentError, NoSuchModuleError) as error:
         raise InputError("COSTMETER_DATABASE_URL", "***", f"is no database URL: {error}") from error
     except ModuleNotFoundError as error:
@@ -75,6 +76,11 @@ def _is_lost_race(error: DBAPIError) -> bool:
     if getattr(error.orig, "sqlstate", None) in _RETRIED:
         return True
     return isinstance(error, IntegrityError) and str(error.orig).startswith("UNIQUE constraint failed")
+
+
+def _json(value: object) -> str:
+    """JSON with characters as they are: SQLite looks names up as they are written, not as they are escaped."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def journal_mode() -> str:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Connection, or_, select
+from sqlalchemy import ColumnElement, Connection, Text, func, literal, or_, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
 
 from costmeter.core.errors import InputError
 from costmeter.core.periods import Period, check_month, format_instant, month_period
@@ -23,6 +27,24 @@ FILTERS: Mapping[str, Any] = {
     "model": EventRow.model,
     "band": ChargeRow.band,
 }
+
+
+class _Tag(FunctionElement[str | None]):
+    """The value of a tag, whatever its name: SQLite's JSON paths cannot say a quote or a backslash."""
+
+    inherit_cache = True
+
+    def __init__(self, *clauses: Any) -> None:
+        super().__init__(*clauses)
+        self.type = cast("TypeEngine[str | None]", Text())
+
+
+@compiles(_Tag)
+def _compile_tag(element: _Tag, compiler: SQLCompiler, **options: Any) -> str:
+    tags, name = (compiler.process(clause, **options) for clause in element.clauses)
+    if compiler.dialect.name == "postgresql":
+        return f"({tags} ->> {name})"
+    return f"(SELECT value FROM json_each({tags}) WHERE key = {name})"  # noqa: S608  a column and a bound parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +113,7 @@ class Scope:
         if self.month is not None:
             return [*owners, QuarantineRow.billing_month == self.month]
         assert self.period is not None
-        at = QuarantineRow.completed_at
+        at = func.coalesce(QuarantineRow.completed_at, QuarantineRow.received_at)
         return [*owners, at >= self.period.start, at < self.period.end]
 
     def interval(self, account: Account | None) -> Period:
@@ -108,8 +130,7 @@ class Scope:
 def dimension(key: str) -> ColumnElement[str | None]:
     """The column of a dimension that charges are filtered or grouped by."""
     if key.startswith("tag:"):
-        tag: ColumnElement[str | None] = EventRow.tags[key.removeprefix("tag:")].as_string()
-        return tag
+        return _Tag(EventRow.tags, literal(key.removeprefix("tag:")))
     column: ColumnElement[str | None] = FILTERS[key]
     return column
 

@@ -281,7 +281,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 def test_the_ledger_is_what_the_model_says_whatever_is_done(engine: Engine) -> None:
-    examples = 60 if engine.dialect.name == "sqlite" else 25
+    examples = 40 if engine.dialect.name == "sqlite" else 25
     run_state_machine_as_test(
         lambda: LedgerMachine(engine),  # type: ignore[arg-type]  # anything that makes a machine
         settings=settings(max_examples=examples, stateful_step_count=20, deadline=None),

@@ -1,0 +1,92 @@
+"""The charges export from its rows: chunks, exact cells, and what stays open when nothing is written."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from sqlalchemy import Engine
+
+from costmeter.core.errors import InputError
+from costmeter.exports import charges
+from costmeter.exports.charges import COLUMNS, charge_rows, write_charges_csv
+from costmeter.store.engine import reading
+from costmeter.store.scope import Scope
+from tests.make import an_event, at, grant, record_and_post, set_up_account
+
+MARCH = Scope.checked(month="2025-03")
+
+
+def exported(engine: Engine, scope: Scope = MARCH) -> list[dict[str, str]]:
+    """The rows by column, through the file and back."""
+    out = io.StringIO(newline="")
+    with reading(engine) as connection:
+        count = write_charges_csv(connection, scope, out)
+    found = list(csv.DictReader(io.StringIO(out.getvalue(), newline="")))
+    assert count == len(found)
+    return found
+
+
+def test_every_row_comes_whatever_the_size_of_a_chunk(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(charges, "CHUNK", 3)
+    record_and_post(engine, *(an_event(f"call-{number}", f"2025-03-03T12:00:{number:02}Z") for number in range(10)))
+
+    assert [row["event_id"] for row in exported(engine)] == [f"call-{number}" for number in range(10)]
+
+
+def test_nothing_charged_is_a_heading_alone(engine: Engine) -> None:
+    assert exported(engine) == []
+    with reading(engine) as connection:
+        out = io.StringIO(newline="")
+        assert write_charges_csv(connection, MARCH, out) == 0
+    assert out.getvalue() == ",".join(COLUMNS) + "\r\n"
+
+
+def test_a_scope_that_cannot_be_writes_not_even_a_heading(engine: Engine) -> None:
+    set_up_account(engine, "usd")
+    set_up_account(engine, "cny", "CNY")
+    out = io.StringIO(newline="")
+
+    with reading(engine) as connection:
+        with pytest.raises(InputError, match="never summed"):
+            write_charges_csv(connection, MARCH, out)
+        with pytest.raises(InputError, match="never summed"):
+            charge_rows(connection, MARCH)
+
+    assert out.getvalue() == ""
+
+
+def test_the_smallest_and_the_greatest_amount_keep_every_digit(engine: Engine) -> None:
+    grant(engine, "0.000000000001", "2025-03-01T00:00:00Z")
+    record_and_post(engine, an_event("small", hit=0, miss=0, output=1), an_event("none", hit=0, miss=0, output=0))
+    record_and_post(engine, an_event("great", "2025-03-03T13:00:00Z", output=10**12))
+
+    small, great, none = sorted(exported(engine), key=lambda row: ("small", "great", "none").index(row["event_id"]))
+    assert [small[name] for name in ("cost", "granted", "overdraft")] == [
+        "0.0000011",
+        "0.000000000001",
+        "0.000001099999",
+    ]
+    assert (none["cost"], none["status"]) == ("0.00", "priced"), "a measured call of no tokens is free"
+    assert (great["cost"], great["output_tokens"]) == ("1100000.00", "1000000000000")
+
+
+def test_text_survives_commas_quotes_and_line_breaks(engine: Engine) -> None:
+    odd = 'a,"b"\r\nc;ü中🚲'
+    record_and_post(engine, an_event(project=odd, user=" ", api_key="'"))
+
+    (row,) = exported(engine)
+    assert (row["project"], row["user"], row["api_key"]) == (odd, " ", "'")
+
+
+def test_a_billing_month_is_that_of_the_accounts_zone(engine: Engine) -> None:
+    set_up_account(engine, "shanghai", timezone="Asia/Shanghai")
+    late = "2025-03-31T16:00:00Z"  # midnight in Shanghai
+    bodies = [an_event(f"in-{account}", late, account=account) for account in ("default", "shanghai")]
+    record_and_post(engine, *bodies, now="2025-04-02T00:00:00Z")
+
+    assert [row["event_id"] for row in exported(engine)] == ["in-default"]
+    assert [row["event_id"] for row in exported(engine, Scope.checked(month="2025-04"))] == ["in-shanghai"]
+    both = Scope.checked(start=at(late), end=at("2025-03-31T16:00:01Z"))
+    assert [row["completed_at"] for row in exported(engine, both)] == [late, late]
