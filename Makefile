@@ -29,7 +29,7 @@ demo: $(STAMP) ## record a simulated day with the real OpenAI SDK and report it 
 	$(BIN)/costmeter demo
 
 test: $(STAMP) ## run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(STAMP) ## formatting, lint, types, import rules
 	$(BIN)/ruff format --check .

@@ -48,8 +48,9 @@ def open_database(url: str | None = None) -> Engine:
 
     engine = open_bare_database(url)
     try:
-        if not _make_missing_file(engine):
-            schema.check(engine)
+        if engine.dialect.name == "sqlite" and schema.is_empty(engine):
+            schema.upgrade(engine)
+        schema.check(engine)
     except BaseException:
         engine.dispose()
         raise
@@ -83,16 +84,3 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SetupError(f"the folder of the database, {folder}, cannot be made: {error.strerror}") from error
-
-
-def _make_missing_file(engine: Engine) -> bool:
-    """Make an SQLite database that is not there yet; False where there is nothing to make."""
-    from costmeter.store import schema
-
-    if engine.dialect.name != "sqlite" or not engine.url.database or engine.url.database == ":memory:":
-        return False
-    path = Path(engine.url.database)
-    if path.exists() and path.stat().st_size:
-        return False
-    schema.upgrade(engine)
-    return True

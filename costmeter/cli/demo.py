@@ -29,7 +29,7 @@ from costmeter.reports.spend import spend_report
 from costmeter.services.add_credit import NewCredit, add_credit
 from costmeter.services.capture import capture
 from costmeter.services.verify import PROMISES, verify
-from costmeter.store import accounts
+from costmeter.store import accounts, credits
 from costmeter.store.balances import Balance, balance_at
 from costmeter.store.engine import reading
 from costmeter.store.scope import Scope
@@ -197,10 +197,17 @@ def _print_books(engine: Engine, theirs: Any) -> bool:
         scope = Scope.checked(month=MONTH)
         print_report(spend_report(connection, scope), MONTH)
         print_line()
-        print_report(spend_report(connection, scope, by=("band", "model")), MONTH)
+        by_band = spend_report(connection, scope, by=("band", "model"))
+        print_report(by_band, MONTH)
+        paid_in = sum(booked.credit.amount for booked in credits.of_account(connection, DEFAULT_ACCOUNT))
         ours = balance_at(connection, accounts.get(connection, DEFAULT_ACCOUNT), datetime.now(UTC))
     agree = (ours.granted, ours.topped_up) == (theirs.granted, theirs.topped_up)
     rows = [_balance_row("costmeter", ours), _balance_row("simulator", theirs)]
+    cost = by_band.totals["cost"]
+    print_line(
+        f"\n{format_amount(paid_in)} USD paid in - {format_amount(cost)} spent = {format_amount(paid_in - cost)}"
+    )
+    print_line("The overdraft was repaid at once by the top-up.")
     print_line("\nBalance in USD, in our books and in the simulator's own ledger")
     print_table({"": "left", "granted": "amount", "topped up": "amount", "total": "amount"}, rows)
     print_line("The two agree to the last digit." if agree else "THE TWO DIFFER.")

@@ -22,6 +22,7 @@ _SHOWN = (
     "calls", "cost", "granted", "topped_up", "overdraft", "untracked", "cache_hit_tokens", "cache_miss_tokens",
     "output_tokens", "cache_savings", "off_peak_savings",
 )  # fmt: skip
+_HEADINGS = {"granted": "from granted", "topped_up": "from topped up"}  # what paid, not what was paid in
 _DOUBTS = {
     "failed": "failed, not charged",
     "unmetered": "unmetered: usage unknown, and DeepSeek may have charged for it",
@@ -96,9 +97,11 @@ def print_report(result: SpendReport, month: str | None) -> None:
         f"Spend in {result.currency or 'no currency'}, {f'billing month {month}' if month else 'calls completed'}"
     )
     print_line(f"{interval} (end excluded), days and hours of {result.timezone}")
+    if result.by:
+        print_line(f"by {', '.join(result.by)}")
     shown = [name for name in _SHOWN if name in ("calls", "cost") or result.totals[name]]
     columns = dict.fromkeys(result.by, "left") | {
-        name.replace("_", " "): "amount" if name in AMOUNTS else "right" for name in shown
+        _HEADINGS.get(name, name.replace("_", " ")): "amount" if name in AMOUNTS else "right" for name in shown
     }
     rows = [
         [_text(row[name]) for name in result.by] + [_cell(name, row) for name in shown]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from costmeter.core.secrets import without_secrets
 
-SHOWN_LENGTH = 80  # A refused value may be a whole file; an error message is one line.
+SHOWN_LENGTH = 200  # A refused value may be a whole file; an error message is one line, and a path is seen whole.
 
 
 def shown(value: object) -> str:

@@ -69,6 +69,12 @@ class UsageEvent:
         """16 bytes that are equal exactly where the content is."""
         return digest(self.content())
 
+    def seal(self) -> bytes:
+        """16 bytes that change with anything that a bill or a report says of the call."""
+        attribution = [self.project, self.user, self.api_key, sorted(self.tags.items()), self.requested_model]
+        started_at = format_instant(self.started_at) if self.started_at else None
+        return digest([self.event_id, *self.content(), started_at, *attribution])
+
     def is_same_call(self, other: UsageEvent) -> bool:
         """Whether two doors saw one call: equal model and counts, and completions within an hour."""
         if (self.model, self.status) != (other.model, other.status):
@@ -162,12 +168,12 @@ def _measured(body: Mapping[str, Any]) -> tuple[str, Usage | None, Mapping[str, 
     return status, read_usage(raw), _counts_only(raw)
 
 
-def _counts_only(raw: Mapping[str, Any]) -> dict[str, Any]:
+def _counts_only(raw: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:
     """The provider's object with its numbers alone: a usage object has no text, and text could be a prompt."""
     kept: dict[str, Any] = {}
     for key, value in raw.items():
         if isinstance(value, Mapping):
-            kept[_cleaned_text(str(key))] = _counts_only(value)
+            kept[_cleaned_text(str(key))] = _counts_only(value, depth - 1) if depth else {}
         elif value is None or isinstance(value, int):
             kept[_cleaned_text(str(key))] = _cleaned(value)
     return kept

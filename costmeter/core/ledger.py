@@ -111,6 +111,13 @@ class Purse:
         self.overdraft += left
         return Split(paid[GRANTED], paid[TOPPED_UP], left, 0, tuple(deductions))
 
+    def can_repay(self, at: datetime) -> bool:
+        """Whether overdraft is owed that a topped-up credit in effect could pay."""
+        return self.overdraft > 0 and any(
+            credit.kind == TOPPED_UP and credit.effective_at <= at and self.remaining[credit.credit_id]
+            for credit in self.credits
+        )
+
     def repay(self, now: datetime) -> list[Repayment]:
         """Pay the overdraft off with topped-up credits that are in effect; a grant never repays it."""
         repayments = []

@@ -17,7 +17,7 @@ from typing import Literal, TypeVar
 
 from costmeter.core.errors import InputError, PriceBookError
 from costmeter.core.money import CURRENCIES, parse_rate
-from costmeter.core.periods import Period, zone
+from costmeter.core.periods import Period, format_instant, zone
 from costmeter.core.price_book import (
     FLAT,
     YEARS_AHEAD,
@@ -276,7 +276,8 @@ def _ended_by_successors(tariffs: Sequence[Tariff]) -> list[Tariff]:
             if previous.period.end is None and start is not None and start != previous.period.start:
                 ended[-1] = replace(previous, period=Period(previous.period.start, start))
             elif previous.period.end is None or start is None or start < previous.period.end:
-                raise PriceBookError(f"tariffs.{tariff.tariff_id}.from", start, f"overlaps {previous.tariff_id}")
+                shown = start and format_instant(start)
+                raise PriceBookError(f"tariffs.{tariff.tariff_id}.from", shown, f"overlaps {previous.tariff_id}")
         latest[tariff.model] = len(ended)
         ended.append(tariff)
     return ended

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, and_, case, func, literal, select, type_coerce
@@ -157,13 +158,17 @@ def _quarter(connection: Connection) -> ColumnElement[int]:
 
 def _in_zone(frame: pd.DataFrame, by: Sequence[str], timezone: str) -> pd.DataFrame:
     """Quarter hours as days and hours of a time zone."""
-    shown = {"day": "%Y-%m-%d", "hour": "%Y-%m-%dT%H:00%z"}
     tz = zone(timezone)
     for name in by:
-        if name in shown:
+        if name in ("day", "hour"):
             instants = [from_micros(int(q) * QUARTER * 1_000_000).astimezone(tz) for q in frame[name]]
-            frame[name] = [f"{instant:{shown[name]}}" for instant in instants]
+            frame[name] = [_hour(i) if name == "hour" else f"{i:%Y-%m-%d}" for i in instants]
     return frame
+
+
+def _hour(local: datetime) -> str:
+    """The start of an instant's hour, as RFC 3339 with the offset of its zone."""
+    return local.replace(minute=0, second=0).isoformat().replace("+00:00", "Z")
 
 
 def _doubts(connection: Connection, scope: Scope, in_scope: Sequence[Account]) -> dict[str, int]:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 from costmeter.core.errors import ConflictError, InputError
 from costmeter.core.events import TEXT_LENGTH, check_account, digest
 from costmeter.core.ledger import GRANTED, KINDS, Credit, credit_lines
-from costmeter.core.money import check_currency
+from costmeter.core.money import check_currency, format_amount
 from costmeter.core.periods import as_utc, format_instant
 from costmeter.core.secrets import without_secrets
 from costmeter.services.post_charges import Fold
@@ -78,7 +78,7 @@ def _checked(new: NewCredit, now: datetime) -> NewCredit:
     if new.kind not in KINDS:
         raise InputError("kind", new.kind, f"use one of {', '.join(KINDS)}")
     if new.amount <= 0:
-        raise InputError("amount", new.amount, "a credit gives more than 0")
+        raise InputError("amount", format_amount(new.amount), "a credit gives more than 0")
     if new.currency is not None:
         check_currency(new.currency)
     effective_at = None if new.effective_at is None else as_utc(new.effective_at, "effective_at")

@@ -105,22 +105,31 @@ class Fold:
         return (self.entries[-1].seq if self.entries else self.account.version) + 1
 
     def post(self, waiting: Sequence[StoredEvent], book: PriceBook) -> None:
-        """Charge the calls in order of completion; an entry for each billing month."""
-        ordered = sorted(waiting, key=lambda stored: (stored.event.completed_at, stored.event_key))
-        seq = self.next_seq
-        postings = []
-        for position, stored in enumerate(ordered):
-            priced = _price(stored, book, self.account.currency)
-            cost = 0 if isinstance(priced, Unpriced) else priced.total
-            split = self.purse.deduct(cost, stored.event.completed_at)
-            month, adjusts = self._month(stored.event.completed_at)
-            postings.append(_Posting(stored, priced, split, seq + position, month, adjusts))
-            self._keep(postings[-1], book.edition)
+        """Charge the calls in order of completion; what is owed is repaid before a call that comes after a top-up."""
+        postings: list[_Posting] = []
+        for stored in sorted(waiting, key=lambda stored: (stored.event.completed_at, stored.event_key)):
+            if self.purse.can_repay(stored.event.completed_at):
+                self._book(postings)
+                postings = []
+                self.repay(stored.event.completed_at)
+            postings.append(self._charge(stored, book, self.next_seq + len(postings)))
+        self._book(postings)
+        self._reverse_expiries()
+
+    def _charge(self, stored: StoredEvent, book: PriceBook, seq: int) -> _Posting:
+        """Price one call and take it from the purse."""
+        priced = _price(stored, book, self.account.currency)
+        split = self.purse.deduct(_cost(priced) or 0, stored.event.completed_at)
+        posting = _Posting(stored, priced, split, seq, *self._month(stored.event.completed_at))
+        self._keep(posting, book.edition)
+        return posting
+
+    def _book(self, postings: Sequence[_Posting]) -> None:
+        """An entry for the calls of each billing month."""
         for month, group in groupby(postings, key=lambda posting: posting.billing_month):
             for part in _within_64_bits(list(group)):
                 lines = charge_lines(posting.split for posting in part)
                 self.entries.append(Entry("charges", part[0].seq, part[-1].seq, month, self.now, _seal(part), lines))
-        self._reverse_expiries()
 
     def add_credit(self, credit: Credit, lines: dict[str, int], seal: bytes) -> None:
         """Book a credit under its own number."""
@@ -129,9 +138,9 @@ class Fold:
         self.purse.add(credit)
         self.expired[credit.credit_id] = 0
 
-    def repay(self) -> None:
-        """Pay overdraft off with what topped-up credits have."""
-        for repayment in self.purse.repay(self.now):
+    def repay(self, at: datetime | None = None) -> None:
+        """Pay overdraft off with what topped-up credits have at an instant, by default now."""
+        for repayment in self.purse.repay(at or self.now):
             row = {**repayment._asdict(), "account": self.account.account, "booked_at": self.now, "seq": self.next_seq}
             self.rows["repayment"].append(row)
             self._move("repayment", repayment_lines(repayment.amount), repayment.effective_at, row)
@@ -210,7 +219,7 @@ class Fold:
 
 
 def _seal(postings: Sequence[_Posting]) -> bytes:
-    return seal_charges([charge_fact(p.seq, p.stored.event_key, 1, _cost(p.priced), p.split[:4]) for p in postings])
+    return seal_charges([charge_fact(p.seq, p.stored, 1, _cost(p.priced), p.split[:4]) for p in postings])
 
 
 def seal_charges(facts: Sequence[Sequence[Any]]) -> bytes:
@@ -218,9 +227,9 @@ def seal_charges(facts: Sequence[Sequence[Any]]) -> bytes:
     return digest(facts)
 
 
-def charge_fact(seq: int, event_key: bytes, revision: int, cost: int | None, split: Sequence[int]) -> list[Any]:
-    """What a journal entry's digest says of one charge."""
-    return [seq, event_key.hex(), revision, cost, list(split)]
+def charge_fact(seq: int, stored: StoredEvent, revision: int, cost: int | None, split: Sequence[int]) -> list[Any]:
+    """What a journal entry's digest says of one charge, and through it of the call."""
+    return [seq, stored.event_key.hex(), stored.event.seal().hex(), revision, cost, list(split)]
 
 
 def seal_move(row: Mapping[str, Any]) -> bytes:

@@ -109,7 +109,7 @@ class Replay:
             if self.purse.deduct(charge.cost or 0, charge.completed_at) != stored:
                 self._found(4, f"charge {charge.seq} of {charge.event_id} was not paid in the order of the rules")
             splits.append(stored)
-            facts.append(charge_fact(charge.seq, charge.event_key, charge.revision, charge.cost, stored[:4]))
+            facts.append(charge_fact(charge.seq, stored_event(charge), charge.revision, charge.cost, stored[:4]))
             self._progress(1)
         return charge_lines(splits), seal_charges(facts)
 

@@ -36,6 +36,12 @@ def revision(engine: Engine) -> str | None:
         return _revision(connection)
 
 
+def is_empty(engine: Engine) -> bool:
+    """Whether there is nothing in the database: new, or left so by a process that died before it made the schema."""
+    with reading(engine) as connection:
+        return not inspect(connection).get_table_names()
+
+
 def check(engine: Engine) -> None:
     """Raises SetupError, naming the command to run, unless the schema is the newest."""
     current = revision(engine)

@@ -170,7 +170,6 @@ class TestOpenDatabase:
         schema.check(engine)
         engine.dispose()
 
-    @pytest.mark.xfail(reason="such a file is refused until somebody runs db upgrade")
     def test_a_file_that_a_dead_process_left_without_tables_is_filled(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

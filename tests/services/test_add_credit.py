@@ -154,8 +154,8 @@ class TestWhatIsRefused:
     @pytest.mark.parametrize(
         ("more", "message"),
         [
-            ({"amount": 0}, "amount 0: a credit gives more than 0"),
-            ({"amount": -1}, "amount -1: a credit gives more than 0"),
+            ({"amount": 0}, "amount '0.00': a credit gives more than 0"),
+            ({"amount": -1}, "amount '-0.000000000001': a credit gives more than 0"),
             ({"kind": "gift"}, "kind 'gift': use one of granted, topped_up"),
             ({"currency": "EUR"}, "currency 'EUR': use one of USD, CNY"),
             ({"account": ""}, "account '': an account is named by 1 to 64 printable characters"),

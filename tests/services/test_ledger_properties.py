@@ -118,6 +118,7 @@ class Model:
         opening = min((credit["starts"] for credit in self.credits), default=None)
         for call in calls:
             cost = call.cost() or 0
+            self.repay(call.completed_at)  # what is owed comes before a call that comes after a top-up
             if opening is None or call.completed_at < opening:
                 self.posted.append(Posted(call, {}, 0, cost))
                 continue

@@ -176,6 +176,18 @@ class TestOverdraft:
         assert balance(engine, "2025-03-12T00:00:00Z") == ("0.00", "4.90")
         assert balance(engine, "2025-03-11T23:59:59Z") == ("0.00", "-0.10")
 
+    def test_what_is_owed_comes_before_a_call_after_the_top_up_even_in_one_posting(self, engine: Engine) -> None:
+        top_up(engine, "1.00", OPENING)
+        top_up(engine, "1.15", "2025-03-12T00:00:00Z")
+        later = "2025-03-13T00:00:00Z"
+        record(engine, an_event("before"), an_event("after", "2025-03-12T12:00:00Z"), now=later)
+        assert post(engine, now=later) == 2
+        assert splits(engine) == {
+            "before": ("0.00", "1.00", "0.10", "0.00"),
+            "after": ("0.00", "1.05", "0.05", "0.00"),
+        }
+        assert balance(engine, later) == ("0.00", "-0.05")
+
     def test_the_balance_of_the_past_is_what_it_was(self, engine: Engine) -> None:
         top_up(engine, "1.00", "2025-03-01T00:00:00Z")
         grant(engine, "0.50", "2025-03-02T00:00:00Z", "2025-03-04T00:00:00Z")
