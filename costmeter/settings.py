@@ -22,7 +22,7 @@ _OTHERS = ("COSTMETER_REQUIRE_ALL", "COSTMETER_CITUS_URL")
 class Settings(BaseSettings):
     """What costmeter is told by its environment; every field has a default."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
     database_url: str = Field(
         default_factory=lambda: f"sqlite:///{user_data_path('costmeter') / 'costmeter.sqlite3'}",

@@ -57,7 +57,7 @@ def add(
 def list_credits(account: Account = DEFAULT_ACCOUNT, as_json: AsJson = False) -> None:
     """List an account's credits and what each has left."""
     with snapshot() as connection:
-        accounts.get(connection, account)
+        account = accounts.get(connection, account).account
         left = credits.balances(connection, account)
         found = [shown(one, left[one.credit.credit_id]) for one in credits.of_account(connection, account)]
     if as_json:

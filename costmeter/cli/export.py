@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,12 @@ from costmeter.cli.report import scope_of
 from costmeter.exports.charges import write_charges_csv
 
 app = typer.Typer(help="Export what was posted, exactly.")
+
+
+class Format(StrEnum):
+    CSV = "csv"
+
+
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="The file; default: standard output.")]
 
 
@@ -30,6 +37,7 @@ def charges(
     account: AnyAccount = None,
     currency: Currency = None,
     where: Where = None,
+    form: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.CSV,  # noqa: ARG001  the only one
     output: Output = None,
 ) -> None:
     """One row a measured call, as CSV: exact amounts, ordered by completion and event id."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 from collections.abc import Sequence
@@ -63,6 +64,7 @@ def costmeter(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; an error is one line on standard error."""
     warnings.showwarning = _print_warning
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # a transaction that is run again is no news
     try:
         given = None if arguments is None else list(arguments)
         return int(app(args=given, prog_name="costmeter", standalone_mode=False) or 0)
@@ -76,8 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"database: {error.orig}", 2)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 130)
-    except BrokenPipeError:
-        return 0  # whoever read the output has seen enough
+    except UnicodeEncodeError as error:
+        return _fail(f"{error.object!r} is no text: write it in UTF-8", 2)
     except OSError as error:
         return _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", 2)
 

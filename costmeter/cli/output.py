@@ -17,9 +17,6 @@ from rich.table import Table
 
 from costmeter.core.errors import InputError
 
-# Wider than any table: a terminal may wrap a line, but no amount is ever cut short.
-_WIDTH = 2_000
-
 
 def print_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
@@ -41,7 +38,7 @@ def print_table(
     if title:
         print_line(title)
     table = Table(box=box.SIMPLE_HEAD, show_footer=total is not None)
-    cells = [[*columns], *(list(row) for row in rows), *([list(total)] if total else [])]
+    cells = [[*columns], *(list(map(_printable, row)) for row in rows), *([list(total)] if total else [])]
     for position, side in enumerate(columns.values()):
         if side == "amount":
             _align_points(cells, position)
@@ -51,7 +48,13 @@ def print_table(
         table.add_column(cells[0][position], justify=justify, no_wrap=True, footer=footer)
     for row in cells[1 : len(rows) + 1]:
         table.add_row(*row)
-    Console(width=_WIDTH, highlight=False).print(table)
+    width = sum(max(len(row[position]) for row in cells) + 6 for position in range(len(columns)))
+    Console(width=2 * width, highlight=False, markup=False, emoji=False).print(table)
+
+
+def _printable(text: str) -> str:
+    """The text as it stands, without what would steer a terminal."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 def _align_points(cells: Sequence[list[str]], position: int) -> None:

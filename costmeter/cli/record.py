@@ -56,7 +56,7 @@ def _opened(file: str) -> IO[bytes]:
 
 def _received(stream: IO[bytes], file: str) -> Iterator[tuple[Received, int]]:
     """Each line that is not blank, as its JSON or as what may be kept of a broken line, and its size."""
-    name = "stdin" if file == "-" else Path(file).name
+    name = "stdin" if file == "-" else Path(file).name.encode("utf-8", "backslashreplace").decode()
     for number, line in enumerate(stream, start=1):
         if not line.strip():
             continue

@@ -22,7 +22,7 @@ def add_account(
 
     Currency and time zone can be changed until the first posted entry fixes them; then it is a ConflictError.
     """
-    check_account(name)
+    name = check_account(name)
     wanted = Home(check_currency(currency or home.currency), timezone or home.timezone)
     zone(wanted.timezone)
 

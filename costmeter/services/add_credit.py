@@ -11,7 +11,7 @@ from costmeter.core.errors import ConflictError, InputError
 from costmeter.core.events import TEXT_LENGTH, check_account, digest
 from costmeter.core.ledger import GRANTED, KINDS, Credit, credit_lines
 from costmeter.core.money import check_currency, format_amount
-from costmeter.core.periods import as_utc, format_instant
+from costmeter.core.periods import MICROSECOND, as_utc, format_instant
 from costmeter.core.secrets import without_secrets
 from costmeter.services.post_charges import Fold
 from costmeter.store import accounts, charges, credits
@@ -53,9 +53,12 @@ def _add(connection: Connection, new: NewCredit, home: Home, now: datetime) -> t
         first = credits.by_reference(connection, account.account, new.reference)
         if first is not None:
             return _same(first, new), False
-    credit = Credit(account.version + 1, new.kind, new.amount, new.effective_at or now, new.expires_at)
     fold = Fold(connection, account, now)
-    _refuse_if_late(connection, account.account, credit, fold.purse.credits)
+    credit = Credit(account.version + 1, new.kind, new.amount, new.effective_at or now, new.expires_at)
+    if new.effective_at is None:
+        credit = _from_now_on(connection, account.account, credit, fold.purse.credits)
+    else:
+        _refuse_if_late(connection, account.account, credit, fold.purse.credits)
     booked = BookedCredit(credit, account.currency, new.reference, now)
     credits.add(connection, account.account, booked)
     fold.add_credit(credit, credit_lines(credit.kind, credit.amount), seal_credit(booked))
@@ -74,7 +77,7 @@ def seal_credit(booked: BookedCredit) -> bytes:
 
 
 def _checked(new: NewCredit, now: datetime) -> NewCredit:
-    check_account(new.account)
+    account = check_account(new.account)
     if new.kind not in KINDS:
         raise InputError("kind", new.kind, f"use one of {', '.join(KINDS)}")
     if new.amount <= 0:
@@ -91,7 +94,7 @@ def _checked(new: NewCredit, now: datetime) -> NewCredit:
     if new.reference is not None and not 0 < len(new.reference) <= TEXT_LENGTH:
         raise InputError("reference", new.reference, f"write 1 to {TEXT_LENGTH} characters")
     reference = without_secrets(new.reference) if new.reference else None
-    return new._replace(effective_at=effective_at, expires_at=expires_at, reference=reference)
+    return new._replace(account=account, effective_at=effective_at, expires_at=expires_at, reference=reference)
 
 
 def _same(first: BookedCredit, new: NewCredit) -> BookedCredit:
@@ -106,6 +109,17 @@ def _same(first: BookedCredit, new: NewCredit) -> BookedCredit:
     ):
         raise ConflictError("reference", new.reference, "was used before for another credit; nothing was changed")
     return first
+
+
+def _from_now_on(connection: Connection, account: str, credit: Credit, others: list[Credit]) -> Credit:
+    """A credit that names no start begins after the calls that are posted, whose clocks may be ahead of ours."""
+    if charges.first_to_fold_again(connection, account, credit, others) is None:
+        return credit
+    credit = credit._replace(effective_at=charges.last_completion(connection, account) + MICROSECOND)
+    if credit.expires_at is not None and credit.expires_at <= credit.effective_at:
+        remedy = f"must be after effective_at {format_instant(credit.effective_at)}"
+        raise InputError("expires_at", format_instant(credit.expires_at), remedy)
+    return credit
 
 
 def _refuse_if_late(connection: Connection, account: str, credit: Credit, others: list[Credit]) -> None:

@@ -12,7 +12,9 @@ from sqlalchemy import Engine
 from costmeter.core.price_book import PriceBook
 from costmeter.services.post_charges import post_charges
 from costmeter.services.record_calls import Received, Tally, record_calls
+from costmeter.store import events
 from costmeter.store.accounts import Home
+from costmeter.store.engine import reading
 
 
 def capture(
@@ -28,6 +30,8 @@ def capture(
     at = now or datetime.now(UTC)
     received = [body if isinstance(body, Received) else Received(body) for body in bodies]
     tally = record_calls(engine, received, now=at, book=book, home=home, occurrences=occurrences)
-    for account in sorted(tally.accounts):
+    with reading(engine) as connection:
+        waiting = events.pending_accounts(connection)
+    for account in sorted(tally.accounts.intersection(waiting)):
         post_charges(engine, account, book=book, now=at)
     return tally

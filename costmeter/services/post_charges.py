@@ -26,7 +26,7 @@ from costmeter.core.pricing import Charge, Unpriced, price_usage
 from costmeter.store import accounts, charges, credits, editions, events, journal
 from costmeter.store.accounts import Account
 from costmeter.store.credits import CreditBalance
-from costmeter.store.engine import in_transaction, reading
+from costmeter.store.engine import in_transaction
 from costmeter.store.events import StoredEvent
 from costmeter.store.journal import Entry
 
@@ -55,13 +55,6 @@ def post_charges(engine: Engine, account: str, *, book: PriceBook, now: datetime
         if batch < BATCH:
             break
     return posted
-
-
-def post_all(engine: Engine, *, book: PriceBook, now: datetime) -> int:
-    """Post what waits in every account."""
-    with reading(engine) as connection:
-        waiting = events.pending_accounts(connection)
-    return sum(post_charges(engine, account, book=book, now=now) for account in waiting)
 
 
 def _post_batch(connection: Connection, name: str, book: PriceBook, now: datetime) -> int:

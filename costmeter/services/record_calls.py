@@ -324,7 +324,9 @@ def _conflict(candidate: _Candidate, error: ConflictError, now: datetime, zone: 
 
 def _without_body(error: InputError, body: dict[str, Any]) -> str:
     """The error's text; without its value where that is the text of a field that is not kept."""
-    harmless = not isinstance(error.value, str | list | dict) or error.field.split(".")[0] in (*body, "line")
+    harmless = not isinstance(error.value, str | list | dict) or error.field.split(".")[0] in {*body, "line"} - {
+        "usage"
+    }
     return without_secrets(str(error) if harmless else f"{error.field}: {error.remedy}")
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, insert, select, update
 
 from costmeter.core.errors import NotFoundError
+from costmeter.core.secrets import without_secrets
 from costmeter.store.tables import AccountRow
 
 NO_CHAIN = bytes(16)  # before an account's first journal entry
@@ -56,6 +57,8 @@ def listed(connection: Connection, names: Collection[str] | None = None) -> list
 
 
 def get(connection: Connection, name: str) -> Account:
+    """The account of that name, or, where the name is a key, of its fingerprint."""
+    name = without_secrets(name)
     row = connection.execute(select(*_COLUMNS).where(AccountRow.account == name)).one_or_none()
     if row is None:
         raise NotFoundError(

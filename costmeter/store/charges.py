@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select
 
 from costmeter.core.ledger import Credit, rank
 from costmeter.store.tables import ChargeRow, DeductionRow, EventRow
@@ -42,6 +42,11 @@ def first_to_fold_again(
     affected = and_(*counts, or_(ChargeRow.overdraft != 0, select(DeductionRow).where(took).exists()))
     query = select(ChargeRow.completed_at).where(mine, or_(untracked, affected))
     return connection.scalar(query.order_by(ChargeRow.completed_at).limit(1))
+
+
+def last_completion(connection: Connection, account: str) -> datetime:
+    """The latest completion of an account's posted calls, of which there must be one."""
+    return connection.scalars(select(func.max(ChargeRow.completed_at)).where(ChargeRow.account == account)).one()
 
 
 def own_event() -> ColumnElement[bool]:

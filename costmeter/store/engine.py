@@ -34,7 +34,7 @@ def open_engine(url: str) -> Engine:
         if parsed.get_backend_name() not in ("sqlite", "postgresql"):
             raise InputError("COSTMETER_DATABASE_URL", parsed.render_as_string(), "use an sqlite or postgresql URL")
         engine = create_engine(parsed, json_serializer=_json)
-    except (ArgumentError, NoSuchModuleError) as error:
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise InputError("COSTMETER_DATABASE_URL", "***", f"is no database URL: {error}") from error
     except ModuleNotFoundError as error:
         raise SetupError(f"{error}; install it with: pip install 'costmeter[postgres]'") from error

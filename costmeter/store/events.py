@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, select
 
 from costmeter.core.events import UsageEvent
 from costmeter.core.usage import Usage
@@ -66,7 +66,8 @@ def add(
                     "event_key": stored.event_key,
                     "completed_at": stored.event.completed_at,
                 }
-                for (account, provider, identity), stored in identities
+                # In one order everywhere: recorders of the same calls wait for each other instead of in a circle.
+                for (account, provider, identity), stored in sorted(identities, key=lambda named: named[0])
             ],
         )
     if events:
@@ -105,16 +106,6 @@ def remove_pending(connection: Connection, account: str, keys: Sequence[bytes]) 
     for start in range(0, len(keys), CHUNK):
         where = PendingRow.event_key.in_(keys[start : start + CHUNK])
         connection.execute(delete(PendingRow).where(PendingRow.account == account, where))
-
-
-def by_keys(connection: Connection, account: str, keys: Sequence[tuple[bytes, datetime]]) -> dict[bytes, StoredEvent]:
-    """Events by key and completion."""
-    found = {}
-    for start in range(0, len(keys), CHUNK):
-        where = tuple_(EventRow.event_key, EventRow.completed_at).in_(keys[start : start + CHUNK])
-        for row in connection.execute(select(*EventRow.__table__.columns).where(EventRow.account == account, where)):
-            found[row.event_key] = stored_event(row)
-    return found
 
 
 def stored_event(row: Row[Any]) -> StoredEvent:

@@ -45,10 +45,10 @@ def add(connection: Connection, items: Sequence[Item]) -> None:
         for key in connection.scalars(select(QuarantineRow.item).where(*where)):
             del new[account, key]
     if new:
-        connection.execute(insert(QuarantineRow), [item._asdict() for item in new.values()])
+        connection.execute(insert(QuarantineRow), [new[key]._asdict() for key in sorted(new)])
 
 
-def listed(connection: Connection, *where: ColumnElement[bool], limit: int = 1_000) -> list[Item]:
+def listed(connection: Connection, *where: ColumnElement[bool], limit: int | None = None) -> list[Item]:
     """Items, newest first."""
     order = (QuarantineRow.received_at.desc(), QuarantineRow.item)
     query = select(*_COLUMNS).where(*where).order_by(*order).limit(limit)

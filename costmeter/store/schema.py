@@ -21,6 +21,8 @@ def upgrade(engine: Engine) -> None:
     """Bring the database to the newest schema; does nothing where it is there already."""
     from alembic import command
 
+    if (revision(engine) or "") > NEWEST:
+        check(engine)
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             # Two processes that start at once must not both migrate.

@@ -1,6 +1,7 @@
 """Every table. The migrations make the schema; a test holds these models equal to it.
 
-Every primary, unique and foreign key begins with the account, so that PostgreSQL can be sharded by account. On
+Every primary, unique and foreign key begins with the account, so that PostgreSQL can be sharded by account; only the
+price editions, which all accounts share, have none. On
 PostgreSQL usage_event, charge and deduction are partitioned by completion; their keys therefore carry it.
 """
 

@@ -39,7 +39,7 @@ BY: list[tuple[str, list[tuple[Any, ...]]]] = [
     ("model", [("deepseek-chat", 3, "3.26"), ("deepseek-reasoner", 1, "2.19"), ("no-such-model", 1, "0.00")]),
     ("band", [("off_peak", 1, "0.72"), ("standard", 3, "4.73"), (None, 1, "0.00")]),
     ("day", [("2025-03-03", 5, "5.45")]),
-    ("hour", [("2025-03-03T12:00+0000", 4, "4.73"), ("2025-03-03T17:00+0000", 1, "0.72")]),
+    ("hour", [("2025-03-03T12:00:00Z", 4, "4.73"), ("2025-03-03T17:00:00Z", 1, "0.72")]),
     ("tag:team", [("x", 1, "1.44"), ("y", 1, "0.72"), (None, 3, "3.29")]),
     ("tag:nowhere", [(None, 5, "5.45")]),
 ]
@@ -152,8 +152,8 @@ def test_a_time_zone_moves_days_and_hours_and_nothing_else(run: Run, recorded: N
     assert report["timezone"] == "Asia/Shanghai"
     assert report["from"] == "2025-03-01T00:00:00Z"
     assert [(row["day"], row["hour"], row["cost"]) for row in report["rows"]] == [
-        ("2025-03-03", "2025-03-03T20:00+0800", "4.73"),
-        ("2025-03-04", "2025-03-04T01:00+0800", "0.72"),
+        ("2025-03-03", "2025-03-03T20:00:00+08:00", "4.73"),
+        ("2025-03-04", "2025-03-04T01:00:00+08:00", "0.72"),
     ]
 
 

@@ -69,7 +69,6 @@ def test_a_file_that_cannot_be_read_is_refused_by_name(
         ("TIMEZONE", "Mars/Olympus", "COSTMETER_TIMEZONE 'Mars/Olympus': is no IANA time zone; use one such as"),
         ("DATABASE_URL", "mysql://me:hidden@there/x", "COSTMETER_DATABASE_URL 'mysql://me:***@there/x': use an sqlite"),
         ("DATABASE_URL", "me:hidden@there", "COSTMETER_DATABASE_URL '***': is no database URL"),
-        ("DATABASE_URL", "", "COSTMETER_DATABASE_URL '***': is no database URL"),
     ],
 )
 def test_a_bad_setting_is_refused_by_name_value_and_remedy(

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from costmeter.core.errors import ConflictError, InputError
 from costmeter.core.money import MAX_AMOUNT
+from costmeter.core.secrets import fingerprint
 from costmeter.services.add_credit import NewCredit, add_credit
 from costmeter.store.accounts import Home
 from costmeter.store.engine import open_engine
@@ -259,3 +260,17 @@ class TestEnteredLate:
         record_and_post(engine, an_event("a", model="deepseek-9"), an_event("b", output=0))
         top_up(engine, "5.00", OPENING)
         assert balance(engine) == ("0.00", "5.00")
+
+
+class TestWithoutAStart:
+    def test_it_is_taken_on_an_account_whose_calls_are_ahead_of_our_clock(self, engine: Engine) -> None:
+        record_and_post(engine, an_event("ahead", "2025-03-10T00:04:00Z"), now="2025-03-10T00:00:00Z")
+        new = NewCredit("default", "topped_up", usd("5.00"))
+        booked, created = add_credit(engine, new, home=Home(), now=at("2025-03-10T00:00:00Z"))
+        assert created
+        assert booked.credit.effective_at == at("2025-03-10T00:04:00.000001Z")
+
+    def test_a_key_given_as_an_account_is_known_by_its_fingerprint_alone(self, engine: Engine) -> None:
+        new = NewCredit("sk-live-0123456789abcdef", "granted", usd("1.00"))
+        add_credit(engine, new, home=Home(), now=at("2025-03-10T00:00:00Z"))
+        assert [row["account"] for row in rows(engine, AccountRow)] == [fingerprint("sk-live-0123456789abcdef")]

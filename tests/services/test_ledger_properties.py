@@ -230,9 +230,17 @@ class LedgerMachine(RuleBasedStateMachine):
         new = NewCredit(self.account, kind, amount, None, starts, ends)
         credit = {"id": 10**9, "kind": kind, "amount": amount, "starts": begins, "ends": ends}
         if self.model.is_too_late(credit):
-            with pytest.raises(InputError, match="would change how calls since"):
-                add_credit(self.engine, new, home=Home(), now=self.now)
-            return
+            if starts is not None:
+                with pytest.raises(InputError, match="would change how calls since"):
+                    add_credit(self.engine, new, home=Home(), now=self.now)
+                return
+            # Without a start of its own it begins after the last posted call.
+            begins = max(posted.call.completed_at for posted in self.model.posted) + timedelta(microseconds=1)
+            credit["starts"] = begins
+            if ends is not None and ends <= begins:
+                with pytest.raises(InputError, match="must be after effective_at"):
+                    add_credit(self.engine, new, home=Home(), now=self.now)
+                return
         booked, is_new = add_credit(self.engine, new, home=Home(), now=self.now)
         assert is_new
         self.model.add({**credit, "id": booked.credit.credit_id}, self.now)

@@ -10,7 +10,6 @@ from sqlalchemy import Engine
 
 from costmeter.core.money import MAX_AMOUNT
 from costmeter.reports.spend import spend_report
-from costmeter.services.post_charges import post_all
 from costmeter.store.engine import open_engine, reading
 from costmeter.store.scope import Scope
 from costmeter.store.tables import (
@@ -27,7 +26,6 @@ from costmeter.store.tables import (
 from tests.make import (
     MARCH,
     MILLION,
-    NOW,
     an_event,
     at,
     balance,
@@ -376,11 +374,6 @@ class TestPosters:
         before = rows(engine, AccountRow)
         assert post(engine) == 0
         assert rows(engine, AccountRow) == before
-
-    def test_what_waits_in_all_accounts_is_posted_together(self, engine: Engine) -> None:
-        record(engine, *(an_event(f"c{n}", account=f"account-{n % 3}") for n in range(7)))
-        assert post_all(engine, book=book(), now=at(NOW)) == 7
-        assert counted(engine, ChargeRow, PendingRow) == [7, 0]
 
     def test_more_than_a_batch_is_posted_by_one_call_and_a_grant_expires_after_the_last(self, engine: Engine) -> None:
         grant(engine, "3.00", OPENING, "2025-03-04T00:00:00Z", now=OPENING)

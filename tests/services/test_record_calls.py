@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -488,3 +489,20 @@ def test_a_body_survives_the_way_through_json(engine: Engine) -> None:
     (event,) = rows(engine, EventRow)
     assert (event["tags"], event["project"]) == ({"團隊": "é\u2028"}, "プロジェクト")
     assert event["detail"] == {"n": 0.1, "b": False}
+
+
+def test_recorders_of_the_same_calls_in_other_orders_lose_none(postgres_url: str) -> None:
+    """Identities are written in one order, so that recorders queue up instead of ending each other's transactions."""
+    shuffled = []
+    for seed in range(4):
+        bodies = [an_event(f"c{n}", output=1, response_id=f"r{n}") for n in range(600)]
+        random.Random(seed).shuffle(bodies)
+        shuffled.append(bodies)
+    engine = open_engine(postgres_url)
+    with ThreadPoolExecutor(4) as pool:
+        tallies = list(pool.map(lambda bodies: record(engine, *bodies), shuffled))
+
+    assert sum(tally.accepted for tally in tallies) == 600
+    assert sum(tally.duplicates for tally in tallies) == 1_800
+    assert counted(engine, EventRow) == [600]
+    engine.dispose()
