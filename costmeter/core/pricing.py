@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from costmeter.core.events import UsageEvent
 from costmeter.core.money import MAX_AMOUNT, format_amount
 from costmeter.core.periods import format_instant
 from costmeter.core.price_book import TOKEN_METERS, PriceBook, Rate, Step, Tariff
@@ -140,6 +141,19 @@ def price_usage(
         reason = f"the charge or its savings pass {format_amount(MAX_AMOUNT)} {currency}, the most that one can be"
         return Unpriced(model, completed_at, currency, reason)
     return charge
+
+
+def price_event(book: PriceBook, event: UsageEvent, currency: str) -> Charge | Unpriced:
+    """Price a measured call as it was recorded."""
+    assert event.usage is not None, "only a measured call has a price"
+    return price_usage(
+        book,
+        model=event.model,
+        usage=event.usage,
+        completed_at=event.completed_at,
+        started_at=event.started_at,
+        currency=currency,
+    )
 
 
 def price_quantities(rates: Mapping[str, Rate], quantities: Mapping[str, int]) -> tuple[Line, ...]:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, collate, select
 
 from costmeter.core.money import format_amount
 from costmeter.core.periods import format_instant
-from costmeter.store import charges
+from costmeter.store.events import of_one_event
 from costmeter.store.scope import Scope
 from costmeter.store.tables import ChargeRow, EventRow
 
@@ -69,7 +69,7 @@ def charge_rows(connection: Connection, scope: Scope) -> Iterator[list[str]]:
     names = [account.account for account in scope.accounts(connection)]
     # By bytes and not by the database's locale, so that both databases write the same file.
     by_id = collate(EventRow.event_id, "C" if connection.dialect.name == "postgresql" else "BINARY")
-    query = select(*COLUMNS.values()).join(EventRow, charges.own_event()).where(*scope.charges(names))
+    query = select(*COLUMNS.values()).join(EventRow, of_one_event(ChargeRow, EventRow)).where(*scope.charges(names))
     query = query.order_by(ChargeRow.completed_at, by_id, ChargeRow.account, ChargeRow.revision)
     result = connection.execute(query, execution_options={"yield_per": CHUNK})
     return ([_cell(name, value) for name, value in zip(COLUMNS, row, strict=True)] for row in result)

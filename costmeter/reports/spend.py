@@ -14,8 +14,9 @@ from costmeter.core.errors import InputError
 from costmeter.core.events import FAILED, UNMETERED
 from costmeter.core.money import format_amount
 from costmeter.core.periods import Period, format_instant, from_micros, zone
-from costmeter.store import charges, quarantine
+from costmeter.store import quarantine
 from costmeter.store.accounts import Account
+from costmeter.store.events import of_one_event
 from costmeter.store.scope import Scope, dimension
 from costmeter.store.tables import ChargeRow, EventRow, PendingRow
 from costmeter.store.types import join_halves, sum_halves
@@ -127,7 +128,7 @@ def _frame(connection: Connection, scope: Scope, names: Sequence[str], by: Seque
     states = [func.sum(case((ChargeRow.status == s, ChargeRow.sign), else_=0)) for s in ("unpriced", "provisional")]
     query = (
         select(*groups, func.sum(ChargeRow.sign), *states, *sums)
-        .join(EventRow, charges.own_event())
+        .join(EventRow, of_one_event(ChargeRow, EventRow))
         .where(*scope.charges(names))
     )
     if groups:
@@ -186,7 +187,7 @@ def _doubts(connection: Connection, scope: Scope, in_scope: Sequence[Account]) -
         )
         for status, count in connection.execute(statuses):
             found[status] += count
-        waits = and_(EventRow.account == PendingRow.account, EventRow.event_key == PendingRow.event_key)
+        waits = of_one_event(EventRow, PendingRow)
         found["unposted"] += (
             connection.scalar(select(func.count()).select_from(EventRow).join(PendingRow, waits).where(*conditions))
             or 0

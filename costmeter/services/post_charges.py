@@ -22,7 +22,7 @@ from costmeter.core.ledger import (
 from costmeter.core.money import MAX_AMOUNT
 from costmeter.core.periods import format_instant, month_of
 from costmeter.core.price_book import PriceBook
-from costmeter.core.pricing import Charge, Unpriced, price_usage
+from costmeter.core.pricing import Charge, Unpriced, price_event
 from costmeter.store import accounts, charges, credits, editions, events, journal
 from costmeter.store.accounts import Account
 from costmeter.store.credits import CreditBalance
@@ -235,16 +235,7 @@ def _cost(priced: Charge | Unpriced) -> int | None:
 
 
 def _price(stored: StoredEvent, book: PriceBook, currency: str) -> Charge | Unpriced:
-    event = stored.event
-    assert event.usage is not None, "only measured calls wait for a charge"
-    return price_usage(
-        book,
-        model=event.model,
-        usage=event.usage,
-        completed_at=event.completed_at,
-        started_at=event.started_at,
-        currency=currency,
-    )
+    return price_event(book, stored.event, currency)
 
 
 def price_columns(priced: Charge | Unpriced) -> dict[str, Any]:

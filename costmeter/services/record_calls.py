@@ -25,7 +25,7 @@ from costmeter.core.events import (
 )
 from costmeter.core.periods import format_instant, month_of, parse_instant
 from costmeter.core.price_book import PriceBook
-from costmeter.core.pricing import Unpriced, price_usage
+from costmeter.core.pricing import Unpriced, price_event
 from costmeter.core.secrets import without_secrets
 from costmeter.store import accounts, events, quarantine
 from costmeter.store.accounts import Home
@@ -263,14 +263,7 @@ def _count(tally: Tally, candidate: _Candidate, book: PriceBook, currency: str) 
     tally.unmetered += event.status == UNMETERED
     tally.failed += event.status == FAILED
     if event.usage is not None:
-        priced = price_usage(
-            book,
-            model=event.model,
-            usage=event.usage,
-            completed_at=event.completed_at,
-            started_at=event.started_at,
-            currency=currency,
-        )
+        priced = price_event(book, event, currency)
         tally.unpriced += isinstance(priced, Unpriced)
 
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, select
+from sqlalchemy import Connection, Row, select
 
 from costmeter.core.ledger import Purse, Split, charge_lines, credit_lines, expiry_lines, repayment_lines
 from costmeter.core.periods import month_of
 from costmeter.core.price_book import PriceBook
-from costmeter.core.pricing import Unpriced, price_usage
+from costmeter.core.pricing import Unpriced, price_event
 from costmeter.services.add_credit import seal_credit
 from costmeter.services.post_charges import charge_fact, price_columns, seal_charges, seal_move
 from costmeter.store import credits, journal
 from costmeter.store.accounts import NO_CHAIN, Account
-from costmeter.store.events import stored_event
+from costmeter.store.events import of_one_event, stored_event
 from costmeter.store.tables import ChargeRow, DeductionRow, EntryRow, EventRow, ExpiryRow, LineRow, RepaymentRow, Table
 
 CHUNK = 2_000
@@ -156,14 +156,7 @@ class Replay:
             return
         if event.usage is None:
             return  # promise 1 has found it
-        priced = price_usage(
-            book,
-            model=event.model,
-            usage=event.usage,
-            completed_at=event.completed_at,
-            started_at=event.started_at,
-            currency=charge.currency,
-        )
+        priced = price_event(book, event, charge.currency)
         again = price_columns(priced)
         for name, value in again.items():
             stored = charge.charge_status if name == "status" else getattr(charge, name)
@@ -203,7 +196,7 @@ class Replay:
         query = (
             select(*EventRow.__table__.columns, *columns, ChargeRow.status.label("charge_status"))
             .add_columns(ChargeRow.supersedes.label("charge_supersedes"))
-            .join(ChargeRow, is_same_call(EventRow, ChargeRow))
+            .join(ChargeRow, of_one_event(EventRow, ChargeRow))
             .where(ChargeRow.account == self.account.account)
             .order_by(ChargeRow.seq)
         )
@@ -224,10 +217,3 @@ class Replay:
         columns = table.__table__.columns
         query = select(*columns).where(columns["account"] == self.account.account).order_by(columns["seq"])
         return list(self.connection.execute(query))
-
-
-def is_same_call(left: Any, right: Any) -> Any:
-    """The condition that two rows are of one call."""
-    return and_(
-        left.account == right.account, left.event_key == right.event_key, left.completed_at == right.completed_at
-    )

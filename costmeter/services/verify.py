@@ -15,10 +15,11 @@ from sqlalchemy import Connection, Engine, Integer, Row, Select, case, func, lit
 from costmeter.core.errors import NotFoundError
 from costmeter.core.price_book import PriceBook
 from costmeter.prices.read import read_edition
-from costmeter.services.replay import Replay, is_same_call
+from costmeter.services.replay import Replay
 from costmeter.store import accounts, editions
 from costmeter.store.accounts import Account
 from costmeter.store.engine import reading
+from costmeter.store.events import of_one_event
 from costmeter.store.keys import identity_key
 from costmeter.store.tables import ChargeRow, DeductionRow, EventRow, IdentityRow, PendingRow, Table
 from costmeter.store.types import ExactMoney, UtcInstant
@@ -165,7 +166,7 @@ def _identities(row: Row[Any]) -> Iterator[tuple[str, bytes]]:
 
 
 def _same_call(left: Any, right: Any) -> Any:
-    return select(right.account).where(is_same_call(left, right))
+    return select(right.account).where(of_one_event(left, right))
 
 
 _NAMED_BY = ("event_key", "completed_at", "provider", "event_id", "response_id", "supersedes", "supersedes_at")
@@ -186,7 +187,7 @@ _ONCE: dict[str, Select[Any]] = {
         ~_same_call(ChargeRow, EventRow).where(_MEASURED).exists()
     ),
     "a call counts other than once": select(EventRow.event_id)
-    .join(ChargeRow, is_same_call(EventRow, ChargeRow))
+    .join(ChargeRow, of_one_event(EventRow, ChargeRow))
     .group_by(EventRow.event_id, EventRow.event_key)
     .having(func.sum(ChargeRow.sign) != 1),
 }

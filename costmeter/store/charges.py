@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select
+from sqlalchemy import Connection, and_, func, insert, or_, select
 
 from costmeter.core.ledger import Credit, rank
-from costmeter.store.tables import ChargeRow, DeductionRow, EventRow
+from costmeter.store.tables import ChargeRow, DeductionRow
 
 
 def add(connection: Connection, charges: Sequence[dict[str, Any]], deductions: Sequence[dict[str, Any]]) -> None:
@@ -47,12 +47,3 @@ def first_to_fold_again(
 def last_completion(connection: Connection, account: str) -> datetime:
     """The latest completion of an account's posted calls, of which there must be one."""
     return connection.scalars(select(func.max(ChargeRow.completed_at)).where(ChargeRow.account == account)).one()
-
-
-def own_event() -> ColumnElement[bool]:
-    """The condition that joins a charge with its own event."""
-    return and_(
-        ChargeRow.account == EventRow.account,
-        ChargeRow.event_key == EventRow.event_key,
-        ChargeRow.completed_at == EventRow.completed_at,  # lets PostgreSQL look into one partition only
-    )

@@ -38,7 +38,9 @@ def known(connection: Connection, identities: Iterable[Identity]) -> dict[Identi
                 IdentityRow.provider == provider,
                 IdentityRow.identity.in_(values[start : start + CHUNK]),
             )
-            query = select(IdentityRow.identity, *EventRow.__table__.columns).join(EventRow, _same_event(IdentityRow))
+            query = select(IdentityRow.identity, *EventRow.__table__.columns).join(
+                EventRow, of_one_event(EventRow, IdentityRow)
+            )
             for row in connection.execute(query.where(*where)):
                 found[account, provider, row.identity] = stored_event(row)
     return found
@@ -94,7 +96,7 @@ def oldest_pending(connection: Connection, account: str, limit: int) -> list[Sto
     """The measured calls of an account that wait for their charge, in order of arrival."""
     query = (
         select(*EventRow.__table__.columns)
-        .join(PendingRow, _same_event(PendingRow))
+        .join(PendingRow, of_one_event(EventRow, PendingRow))
         .where(PendingRow.account == account)
         .order_by(PendingRow.event_key)
         .limit(limit)
@@ -138,11 +140,12 @@ def stored_event(row: Row[Any]) -> StoredEvent:
     return StoredEvent(row.event_key, event)
 
 
-def _same_event(other: type[IdentityRow | PendingRow]) -> ColumnElement[bool]:
+def of_one_event(left: Any, right: Any) -> ColumnElement[bool]:
+    """The condition that two rows are of one event."""
     return and_(
-        EventRow.account == other.account,
-        EventRow.event_key == other.event_key,
-        EventRow.completed_at == other.completed_at,  # lets PostgreSQL look into one partition only
+        left.account == right.account,
+        left.event_key == right.event_key,
+        left.completed_at == right.completed_at,  # lets PostgreSQL look into one partition only
     )
 
 
