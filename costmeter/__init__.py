@@ -18,10 +18,11 @@ from costmeter.core.pricing import Charge
 from costmeter.core.usage import Usage
 from costmeter.recorder.attribution import attribute
 from costmeter.recorder.openai_client import wrap
-from costmeter.recorder.spools import flush
+from costmeter.recorder.spool import Counts
+from costmeter.recorder.spools import flush, stats
 from costmeter.services.quote_call import quote_call
 
-__all__ = ["Charge", "NoPriceError", "__version__", "attribute", "flush", "quote", "wrap"]
+__all__ = ["Charge", "Counts", "NoPriceError", "__version__", "attribute", "flush", "quote", "stats", "wrap"]
 __version__ = version("costmeter")
 
 

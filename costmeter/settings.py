@@ -32,6 +32,15 @@ class Settings(BaseSettings):
     timezone: str = Field("UTC", description="billing time zone of accounts made at their first mention")
     price_book: Path | None = Field(None, description="a TOML file that adds tariffs to the built-in price book")
 
+    spool_dir: Path = Field(
+        default_factory=lambda: user_data_path("costmeter") / "spool",
+        description="folder in which records wait for the database, on a local disk; default: in the data directory",
+    )
+    spool_limit: int = Field(1 << 30, ge=1 << 20, description="bytes that the spool folder may take")
+    spool_sync: bool = Field(
+        False, description="true: each record is on the disk before its call returns, and survives a power failure"
+    )
+
     @property
     def zone_name(self) -> str:
         zone(self.timezone, f"{PREFIX}TIMEZONE")

@@ -5,7 +5,8 @@ The database layer is imported where it is needed: a program that wraps its clie
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from costmeter.prices.read import load_book
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from costmeter.recorder.spool import Spool
     from costmeter.settings import Settings
     from costmeter.store.accounts import Home
 
@@ -67,16 +69,41 @@ def open_bare_database(url: str | None = None) -> Engine:
     return engine
 
 
-def open_recorder() -> Callable[[list[dict[str, Any]]], None]:
+class DatabaseDelivery:
     """What the spool delivers to: records calls in the database of the settings and posts them."""
-    from costmeter.services.capture import capture
 
-    engine, book, accounts = open_database(), price_book(), home()
+    def __init__(self) -> None:
+        self._engine, self._book, self._home = open_database(), price_book(), home()
 
-    def deliver(records: list[dict[str, Any]]) -> None:
-        capture(engine, records, book=book, home=accounts)
+    def __call__(self, records: list[dict[str, Any]]) -> None:
+        from costmeter.services.capture import capture
 
-    return deliver
+        capture(self._engine, records, book=self._book, home=self._home)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._engine.dispose()
+
+
+def open_spool() -> Spool:
+    """A spool that delivers to the database of the settings; the database is opened at the first delivery."""
+    from costmeter.recorder.delivery import OpenInEachProcess
+    from costmeter.recorder.spool import Spool
+
+    said = settings()
+    return Spool(
+        OpenInEachProcess(DatabaseDelivery), folder=spool_folder(), limit=said.spool_limit, sync=said.spool_sync
+    )
+
+
+def spool_folder() -> Path:
+    """The part of the spool folder that is for the database of the settings, and for no other."""
+    said = settings()
+    url = re.sub(r"(?<=://)([^:@/]*):[^@]*(?=@)", r"\1", said.database_url)  # a new password is no other database
+    scheme, found, path = url.partition(":///")
+    if found and scheme.startswith("sqlite"):
+        url = f"{scheme}:///{Path(path).absolute()}"
+    return said.spool_dir / hashlib.sha256(url.encode()).hexdigest()[:12]
 
 
 def _make_folder(folder: Path) -> None:

@@ -19,7 +19,9 @@ from costmeter.cli import (
     credit,
     db,
     demo,
+    doctor,
     export,
+    flush,
     prices,
     quarantine,
     quote,
@@ -45,6 +47,8 @@ app.command()(quote.quote)
 app.add_typer(prices.app, name="prices")
 app.add_typer(quarantine.app, name="quarantine")
 app.command()(verify.verify)
+app.command()(doctor.doctor)
+app.command()(flush.flush)
 app.add_typer(db.app, name="db")
 app.command()(simulate.simulate)
 app.command()(demo.demo)

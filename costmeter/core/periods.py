@@ -60,7 +60,7 @@ def as_utc(instant: datetime, field: str = "instant") -> datetime:
 
 def format_instant(instant: datetime) -> str:
     """RFC 3339 with Z; microseconds only where there are any."""
-    return instant.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+    return (instant if instant.tzinfo is UTC else instant.astimezone(UTC)).isoformat()[:-6] + "Z"
 
 
 def to_micros(instant: datetime) -> int:

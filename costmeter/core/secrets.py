@@ -19,4 +19,6 @@ def fingerprint(key: str) -> str:
 
 def without_secrets(text: str) -> str:
     """The text with everything that looks like a key replaced by its fingerprint."""
+    if "sk-" not in text and "cm_" not in text and "Bearer" not in text:
+        return text  # nearly every one; a search for plain text costs a tenth
     return _SECRET.sub(lambda match: fingerprint(match.group(0).removeprefix("Bearer").strip()), text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Mapping
 from contextvars import ContextVar
 
@@ -15,6 +14,7 @@ from costmeter.recorder.record import (
     CLOSED_EARLY,
     Asked,
     Ending,
+    build_intent,
     build_record,
     completion,
     ending_of,
@@ -23,7 +23,7 @@ from costmeter.recorder.record import (
 )
 from costmeter.recorder.spool import Spool
 from costmeter.recorder.tap import UsageTap
-from costmeter.store.keys import key_text, new_key
+from costmeter.store.keys import new_id
 
 logger = logging.getLogger("costmeter.recorder")
 
@@ -40,15 +40,13 @@ class Call:
     """
 
     __slots__ = (
-        "_asked",
-        "_attribution",
         "_clock",
         "_clock_offset",
         "_decided",
         "_end",
-        "_event_id",
+        "_intent",
+        "_is_begun",
         "_is_over",
-        "_operation_id",
         "_origin",
         "_process",
         "_spool",
@@ -62,12 +60,8 @@ class Call:
     ) -> None:
         self._clock = clock
         self._spool = spool
-        self._attribution = attribution
-        self._asked = asked
-        self._event_id = key_text(new_key())
-        self._operation_id = _operation(self._event_id, attempt)
         self._process = os.getpid()
-        self._end = threading.Lock()  # taken once, by whoever ends the call
+        self._end = iter((True,))  # taken once, by whoever ends the call
         self._is_over = False
         self._status: int | None = None
         self._tap: UsageTap | None = None
@@ -75,6 +69,15 @@ class Call:
         self._decided: float | None = None  # when the last chunk passed that may have completed the answer
         self._started_at = clock.now()
         self._origin = clock.monotonic()
+        event_id = new_id()
+        self._intent = build_intent(
+            event_id=event_id,
+            operation_id=_operation(event_id, attempt),
+            attribution=attribution,
+            asked=asked,
+            started_at=self._started_at,
+        )
+        self._is_begun = spool.begin(self._intent)
 
     def answered(self, status: int, headers: Headers, *, is_decoded: bool = False) -> None:
         """The head of the response is there; `is_decoded` where its content comes without its encoding."""
@@ -114,7 +117,7 @@ class Call:
         self._finish(Ending(CLOSED_EARLY))
 
     def _finish(self, ending: Ending | None) -> None:
-        if self._is_over or not self._end.acquire(blocking=False):
+        if self._is_over or not next(self._end, False):
             return
         self._is_over = True
         if os.getpid() != self._process:
@@ -122,25 +125,22 @@ class Call:
         try:
             self._hand_over(ending)
         except Exception:
-            logger.exception("a call could not be recorded: event %s", self._event_id)
+            logger.exception("a call could not be recorded: event %s", self._intent["event_id"])
 
     def _hand_over(self, ending: Ending | None) -> None:
         reading = Reading() if self._tap is None else self._tap.read()
         end = self._decided if reading.usage is not None else None
         if end is None:
             end = self._clock.monotonic()
+        elapsed = end - self._origin
         record = build_record(
-            event_id=self._event_id,
-            operation_id=self._operation_id,
-            attribution=self._attribution,
-            asked=self._asked,
+            self._intent,
             reading=reading,
-            started_at=self._started_at,
-            completed_at=completion(self._started_at, end - self._origin),
-            outcome=outcome(self._status, reading, ending),
+            completed_at=completion(self._started_at, elapsed),
+            outcome=outcome(self._status, reading, ending, elapsed=elapsed),
             clock_offset=self._clock_offset,
         )
-        self._spool.append(record)
+        self._spool.append(record, is_begun=self._is_begun)
 
 
 def _operation(event_id: str, attempt: bytes | None) -> str:

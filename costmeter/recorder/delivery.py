@@ -39,14 +39,20 @@ def deliver_surely(deliver: Deliver, records: list[Record], pause: Callable[[flo
         seconds = min(2 * seconds, LONGEST_PAUSE)
 
 
-def open_in_each_process(open_deliver: Callable[[], Deliver]) -> Deliver:
+class OpenInEachProcess:
     """Opens at the first delivery, so that a program starts without its database, and anew in a forked child."""
-    opened: dict[int, Deliver] = {}
 
-    def deliver(records: list[Record]) -> None:
+    def __init__(self, open_deliver: Callable[[], Deliver]) -> None:
+        self._open = open_deliver
+        self._opened: dict[int, Deliver] = {}
+
+    def __call__(self, records: list[Record]) -> None:
         process = os.getpid()
-        if process not in opened:
-            opened[process] = open_deliver()
-        opened[process](records)
+        if process not in self._opened:
+            self._opened[process] = self._open()
+        self._opened[process](records)
 
-    return deliver
+    def close(self) -> None:
+        """Closes what this process opened, if it can be closed; the next delivery opens it again."""
+        opened = self._opened.pop(os.getpid(), None)
+        getattr(opened, "close", bool)()

@@ -23,17 +23,18 @@ def live_spools() -> list[Spool]:
     return list(_spools)
 
 
-def flush_at_worker_exit(spool: Spool) -> None:
+def close_at_worker_exit(spool: Spool) -> None:
     """A worker of multiprocessing ends without atexit; it runs finalizers of its own."""
     if "multiprocessing.process" in sys.modules:
         from multiprocessing import parent_process, util
 
         if parent_process() is not None:
-            util.Finalize(None, spool.flush, exitpriority=10)
+            util.Finalize(None, spool.close, exitpriority=10)
 
 
 def _start_afresh() -> None:
     for spool in live_spools():
+        spool.close_in_child()
         spool.start_afresh()
 
 

@@ -17,6 +17,10 @@ from costmeter.recorder.reading import DRIVING_AWAY, Reading, parse
 
 CLOSED_EARLY = "closed early by the caller"
 TIMED_OUT = "timed out"
+TIMED_OUT_AT_VENDOR = "timed out at 30 minutes"
+# "if the request is not completed after 30 minutes, the server will close the connection" (api-docs.deepseek.com,
+# quick_start/rate_limit); what the network adds or takes is allowed for.
+VENDOR_PATIENCE = 30 * 60 - 5
 UNKNOWN_MODEL = "unknown"  # neither the request nor the response could be read
 
 # Errors of HTTP clients, by name, after which it is certain that the vendor never got the request.
@@ -79,7 +83,7 @@ def read_date(header: bytes | None) -> datetime | None:
         return None
 
 
-def outcome(http_status: int | None, reading: Reading, ending: Ending | None) -> dict[str, Any]:
+def outcome(http_status: int | None, reading: Reading, ending: Ending | None, *, elapsed: float) -> dict[str, Any]:
     """Status, usage and, where there is no usage, what is known of why."""
     said = {} if http_status is None else {"http_status": http_status}
     code = text(reading.error_code)
@@ -90,27 +94,20 @@ def outcome(http_status: int | None, reading: Reading, ending: Ending | None) ->
     if reading.usage is not None:
         return {"status": OK, "usage": reading.usage, **said}
     reason = reading.problem if ending is None or reading.problem in DRIVING_AWAY else ending.reason
+    if elapsed >= VENDOR_PATIENCE and reason != CLOSED_EARLY:
+        reason = TIMED_OUT_AT_VENDOR
     return {"status": UNMETERED, "usage": None, **said, "error_code": code, "reason": reason}
 
 
-def build_record(
-    *,
-    event_id: str,
-    operation_id: str,
-    attribution: Attribution,
-    asked: Asked,
-    reading: Reading,
-    started_at: datetime,
-    completed_at: datetime,
-    outcome: Mapping[str, Any],
-    clock_offset: float | None,
+def build_intent(
+    *, event_id: str, operation_id: str, attribution: Attribution, asked: Asked, started_at: datetime
 ) -> dict[str, Any]:
-    """The record, ready to be written as JSON."""
-    detail: dict[str, Any] = {"stream": asked.stream, "bytes": reading.bytes, "chunks": reading.chunks}
-    if clock_offset is not None:
-        detail["clock_offset_seconds"] = round(clock_offset, 3)
-    if len(attribution.tags) > TAGS_COUNT:
-        detail["tags_dropped"] = len(attribution.tags) - TAGS_COUNT
+    """What is known of a call before it is sent; a dead process leaves no more of it."""
+    detail: dict[str, Any] = {"stream": asked.stream}
+    tags = attribution.tags
+    if len(tags) > TAGS_COUNT:
+        detail["tags_dropped"] = len(tags) - TAGS_COUNT
+        tags = dict(islice(tags.items(), TAGS_COUNT))
     requested_model = text(asked.model)
     return {
         "event_id": event_id,
@@ -118,14 +115,33 @@ def build_record(
         "project": attribution.project,
         "user": attribution.user,
         "api_key": attribution.api_key,
-        "tags": dict(islice(attribution.tags.items(), TAGS_COUNT)),
+        "tags": {**tags},
         "provider": PROVIDERS[0],
-        "model": text(reading.model) or requested_model or UNKNOWN_MODEL,
+        "model": requested_model or UNKNOWN_MODEL,
         "requested_model": requested_model,
-        "response_id": text(reading.response_id),
         "operation_id": operation_id,
-        **outcome,
         "started_at": format_instant(started_at),
+        "detail": detail,
+    }
+
+
+def build_record(
+    intent: Mapping[str, Any],
+    *,
+    reading: Reading,
+    completed_at: datetime,
+    outcome: Mapping[str, Any],
+    clock_offset: float | None,
+) -> dict[str, Any]:
+    """The record, ready to be written as JSON."""
+    detail = {**intent["detail"], "bytes": reading.bytes, "chunks": reading.chunks}
+    if clock_offset is not None:
+        detail["clock_offset_seconds"] = round(clock_offset, 3)
+    return {
+        **intent,
+        "model": text(reading.model) or intent["model"],
+        "response_id": text(reading.response_id),
+        **outcome,
         "completed_at": format_instant(completed_at),
         "detail": detail,
     }

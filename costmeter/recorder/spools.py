@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import atexit
 import logging
+import threading
 import time
 
-from costmeter.recorder.delivery import Deliver, open_in_each_process
 from costmeter.recorder.processes import live_spools
-from costmeter.recorder.spool import Spool
+from costmeter.recorder.spool import Counts, Spool
 
 logger = logging.getLogger("costmeter.recorder")
 
 EXIT_PATIENCE = 5.0  # seconds that a program's end may wait for its last records
 
+_making = threading.Lock()
+_default: Spool | None = None
+
 
 def default_spool() -> Spool:
-    """The spool that delivers to the database of the settings; the database is opened at the first delivery."""
-    return _default
+    """The spool that delivers to the database of the settings. Raises InputError where a setting cannot be used."""
+    global _default
+    with _making:
+        if _default is None:
+            from costmeter.wiring import open_spool
+
+            _default = open_spool()
+        return _default
 
 
 def flush(timeout: float = 5.0) -> bool:
@@ -27,19 +36,19 @@ def flush(timeout: float = 5.0) -> bool:
     return all(flushed)
 
 
-def _open_recorder() -> Deliver:
-    from costmeter.wiring import open_recorder
-
-    return open_recorder()
-
-
-# Made here, where no two threads can be: it is only a queue until the first record comes.
-_default = Spool(open_in_each_process(_open_recorder))
+def stats() -> Counts:
+    """What became of this process's calls: recorded = delivered + waiting; dropped ones are none of these."""
+    each = [spool.counts for spool in live_spools()]
+    return Counts(*(sum(counts) for counts in zip(*each, strict=True))) if each else Counts(0, 0, 0, 0)
 
 
 @atexit.register
 def _at_exit() -> None:
-    flush(EXIT_PATIENCE)
-    for counts in [spool.counts for spool in live_spools()]:
-        if counts.waiting or counts.dropped:
-            logger.error("lost at exit: %d records not delivered, %d dropped", counts.waiting, counts.dropped)
+    deadline = time.monotonic() + EXIT_PATIENCE
+    for spool in live_spools():
+        spool.close(max(0.0, deadline - time.monotonic()))
+        spool.disconnect()
+    counts = stats()
+    if counts.recorded or counts.dropped:
+        level = logging.WARNING if counts.waiting or counts.dropped else logging.INFO
+        logger.log(level, "%d calls recorded: %d delivered, %d waiting, %d dropped", *counts)

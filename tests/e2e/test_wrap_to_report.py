@@ -94,6 +94,7 @@ def test_a_program_whose_database_is_unreachable_is_not_harmed(simulator: Simula
     assert ran.code == 0
     assert len(ran.out.splitlines()) == 2
     assert "cannot be delivered yet; they are kept and tried again" in ran.err
-    assert ran.err.splitlines()[-1] == "lost at exit: 2 records not delivered, 0 dropped"
+    assert ran.err.splitlines()[-1] == "2 calls recorded: 0 delivered, 2 waiting, 0 dropped"
+    assert "they wait in " in ran.err
     assert "hidden" not in ran.err
     assert KEY not in ran.err

@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 import costmeter
 
-PUBLIC = ["Charge", "NoPriceError", "__version__", "attribute", "flush", "quote", "wrap"]
+PUBLIC = ["Charge", "Counts", "NoPriceError", "__version__", "attribute", "flush", "quote", "stats", "wrap"]
 
 
 def test_the_public_names_are_exactly_these() -> None:

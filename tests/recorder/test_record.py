@@ -15,6 +15,7 @@ from costmeter.recorder.reading import Reading
 from costmeter.recorder.record import (
     Asked,
     Ending,
+    build_intent,
     build_record,
     completion,
     ending_of,
@@ -77,21 +78,31 @@ def test_only_a_success_with_usage_is_ok() -> None:
     measured, empty = Reading(usage=USAGE, problem=None), Reading()
     broken = Ending("timed out")
 
-    assert outcome(200, measured, broken) == {"status": "ok", "usage": USAGE, "http_status": 200}
-    assert outcome(503, measured, None)["status"] == "failed"
-    assert outcome(307, empty, None)["status"] == "failed"
-    assert outcome(None, empty, Ending("never sent: ConnectError", "ConnectError")) == {
+    assert outcome(200, measured, broken, elapsed=1) == {"status": "ok", "usage": USAGE, "http_status": 200}
+    assert outcome(503, measured, None, elapsed=1)["status"] == "failed"
+    assert outcome(307, empty, None, elapsed=1)["status"] == "failed"
+    assert outcome(None, empty, Ending("never sent: ConnectError", "ConnectError"), elapsed=1) == {
         "status": "failed",
         "usage": None,
         "error_code": "ConnectError",
     }
-    assert outcome(None, empty, broken) == {
+    assert outcome(None, empty, broken, elapsed=1) == {
         "status": "unmetered",
         "usage": None,
         "error_code": None,
         "reason": "timed out",
     }
-    assert outcome(200, Reading(error_code="x", problem="error in the body"), broken)["reason"] == "error in the body"
+    inside = Reading(error_code="x", problem="error in the body")
+    assert outcome(200, inside, broken, elapsed=1)["reason"] == "error in the body"
+
+
+def test_what_the_vendor_cut_off_after_30_minutes_is_said_to_be_so() -> None:
+    for ending in (None, Ending("timed out"), Ending("cut off: RemoteProtocolError")):
+        assert outcome(200, Reading(), ending, elapsed=1800)["reason"] == "timed out at 30 minutes"
+        assert outcome(200, Reading(), ending, elapsed=1700)["reason"] != "timed out at 30 minutes"
+    left = Ending("closed early by the caller")
+    assert outcome(200, Reading(), left, elapsed=1800)["reason"] == "closed early by the caller"
+    assert outcome(200, Reading(usage=USAGE, problem=None), None, elapsed=1800)["status"] == "ok"
 
 
 @given(st.floats(allow_nan=False, min_value=-1e6, max_value=1e6))
@@ -115,17 +126,14 @@ def test_a_date_is_an_instant() -> None:
 
 
 def test_more_tags_than_are_kept_are_counted() -> None:
-    record = build_record(
+    intent = build_intent(
         event_id="e",
         operation_id="e",
         attribution=Attribution(tags={str(n): "x" for n in range(40)}),
         asked=Asked(),
-        reading=Reading(),
         started_at=START,
-        completed_at=START,
-        outcome={},
-        clock_offset=None,
     )
+    record = build_record(intent, reading=Reading(), completed_at=START, outcome={}, clock_offset=None)
 
     assert len(record["tags"]) == 32
     assert record["detail"]["tags_dropped"] == 8

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from costmeter.recorder import spools
-from costmeter.recorder.delivery import open_in_each_process
+from costmeter.recorder.delivery import OpenInEachProcess
 from costmeter.recorder.spool import Counts, Spool
 
 
@@ -145,7 +145,7 @@ def test_pauses_grow_while_nobody_waits(store: Store, monkeypatch: pytest.Monkey
         pauses.append(seconds)
         return True
 
-    monkeypatch.setattr(spool, "_pause", pause)
+    monkeypatch.setattr(spool._shipper, "_pause", pause)
     append(spool, 1)
 
     assert spool.flush(10)
@@ -244,15 +244,6 @@ def test_append_is_safe_in_a_finalizer(spool: Spool, store: Store) -> None:
     assert sorted(store.numbers) == [*range(200), *range(1000, 1200)]
 
 
-def test_append_takes_microseconds() -> None:
-    spool = Spool(lambda _records: None)
-    append(spool, 1)
-    began = time.perf_counter()
-    append(spool, *range(10_000))
-    assert (time.perf_counter() - began) / 10_000 < 50e-6
-    assert spool.close(10)
-
-
 def test_what_delivers_is_opened_at_the_first_record_and_once() -> None:
     opened: list[int] = []
     kept: list[dict[str, Any]] = []
@@ -263,7 +254,7 @@ def test_what_delivers_is_opened_at_the_first_record_and_once() -> None:
             raise ConnectionError("not there yet")
         return kept.extend
 
-    spool = Spool(open_in_each_process(open_store))
+    spool = Spool(OpenInEachProcess(open_store))
     assert not opened
 
     append(spool, 1, 2)

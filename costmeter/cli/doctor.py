@@ -1,0 +1,99 @@
+"""`costmeter doctor`: whether this installation can do its work, and what to do where it cannot."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import typer
+from sqlalchemy.exc import DBAPIError
+
+from costmeter import wiring
+from costmeter.cli.database import bare_database
+from costmeter.cli.options import AsJson
+from costmeter.cli.output import print_json, print_line
+from costmeter.core.errors import CostmeterError
+from costmeter.prices.check import problems
+from costmeter.recorder.lane import Lane, size
+from costmeter.recorder.leftovers import losses, survey
+from costmeter.store import schema
+from costmeter.store.engine import journal_mode
+
+
+class Check(NamedTuple):
+    """One thing that was looked at: `no` needs a hand, `note` is worth knowing."""
+
+    what: str
+    verdict: Literal["yes", "note", "no"]
+    said: str
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check the installation: database, price book and spool. Exit 1 where something needs a hand."""
+    checks = [*_checked_database(), *_checked_prices(), *_checked_spool()]
+    if as_json:
+        print_json({"checks": [check._asdict() for check in checks]})
+    else:
+        for check in checks:
+            print_line(f"{check.verdict:<5} {check.what}: {check.said}")
+    raise typer.Exit(int(any(check.verdict == "no" for check in checks)))
+
+
+def _checked_database() -> Iterator[Check]:
+    try:
+        with bare_database() as engine:
+            if engine.dialect.name == "sqlite" and schema.is_empty(engine):
+                yield Check("database", "note", f"{engine.url.database} is made at its first use")
+            else:
+                schema.check(engine)
+                yield Check("database", "yes", f"{engine.url.render_as_string()}, schema {schema.NEWEST}")
+            if engine.dialect.name == "sqlite":
+                yield Check("SQLite", "yes", f"{sqlite3.sqlite_version}, journal {journal_mode()}")
+    except CostmeterError as error:
+        yield Check("database", "no", str(error))
+    except DBAPIError as error:
+        yield Check("database", "no", f"cannot be reached: {' '.join(str(error.orig).split())}")
+
+
+def _checked_prices() -> Iterator[Check]:
+    try:
+        found = problems(wiring.price_book(), datetime.now(UTC))
+    except CostmeterError as error:
+        yield Check("price book", "no", str(error))
+        return
+    for problem in found:
+        yield Check("price book", "note", problem)
+    if not found:
+        yield Check("price book", "yes", f"edition {wiring.price_book().edition[:12]}, no problems")
+
+
+def _checked_spool() -> Iterator[Check]:
+    folder = wiring.spool_folder()
+    yield _written(folder)
+    for found in survey(folder):
+        whose = f"process {found.state.process} on {found.state.host}"
+        said = f"{found.waiting} calls wait, {found.open} on their way ({found.folder.name})"
+        if found.is_alive:
+            yield Check("spool", "yes", f"{whose} records: {said}")
+        else:
+            yield Check("spool", "no", f"{whose} is gone: {said}; deliver them: costmeter flush")
+    for lost, state in losses(folder):
+        remedy = f"its disk or its spool was full; remove {lost} once that is dealt with"
+        yield Check("spool", "no", f"process {state.process} on {state.host} lost {state.unkept} calls: {remedy}")
+
+
+def _written(folder: Path) -> Check:
+    """Whether a lane can be made, and how much space there is."""
+    try:
+        lane = Lane.open(folder)
+        is_written = lane.write(b"{}")
+        lane.discard()
+        limit, used, free = wiring.settings().spool_limit, size(folder), shutil.disk_usage(folder).free
+    except OSError as error:
+        return Check("spool", "no", f"{folder} cannot be written: {error.strerror or error}")
+    said = f"{folder} takes {used:,} of at most {limit:,} bytes; the disk has {free:,} free"
+    return Check("spool", "yes" if is_written and used < limit else "no", said)

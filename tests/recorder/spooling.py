@@ -1,0 +1,86 @@
+"""A spool in a folder whose deliveries can be looked at, and can fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from costmeter.recorder.delivery import Record
+from costmeter.recorder.leftovers import deliver_leftovers
+
+START = "2026-11-20T10:00:00Z"
+
+
+def intent(event_id: str, started_at: str = START) -> Record:
+    return {"event_id": event_id, "account": "a", "model": "m", "started_at": started_at, "detail": {"stream": False}}
+
+
+def ended(event_id: str, completed_at: str = "2026-11-20T10:00:01.5Z") -> Record:
+    return {**intent(event_id), "status": "ok", "usage": {"prompt_tokens": 1}, "completed_at": completed_at}
+
+
+class Deliveries:
+    """Remembers what it is given, or refuses it."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.is_away = False
+
+    def __call__(self, records: list[Record]) -> None:
+        if self.is_away:
+            raise ConnectionError("the database is away")
+        self.records.extend(records)
+
+    @property
+    def ids(self) -> list[str]:
+        return [record["event_id"] for record in self.records]
+
+
+def leftovers(folder: Path) -> list[Record]:
+    """What dead processes left in a spool folder, delivered."""
+    found: list[Record] = []
+
+    def keep(records: list[Record]) -> bool:
+        found.extend(records)
+        return True
+
+    deliver_leftovers(folder, keep)
+    return found
+
+
+def killed(folder: Path, script: str, *arguments: str) -> str:
+    """Runs a script that kills itself with SIGKILL, and returns what it printed."""
+    program = f"""
+import json, os, signal, sys, time
+from pathlib import Path
+from costmeter.recorder.spool import Spool
+from tests.recorder.spooling import Deliveries, intent, ended
+folder, deliveries = Path(sys.argv[1]), Deliveries()
+def kill():
+    sys.stdout.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+{textwrap.dedent(script)}
+kill()
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, str(folder), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    return done.stdout
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    """Every line in a spool folder, of all lanes."""
+    texts = [path.read_text() for path in sorted(folder.glob("*/*.ndjson"))]
+    return [json.loads(line) for text in texts for line in text.splitlines() if line]
