@@ -17,11 +17,22 @@ from costmeter.core.errors import NoPriceError
 from costmeter.core.pricing import Charge
 from costmeter.core.usage import Usage
 from costmeter.recorder.attribution import attribute
-from costmeter.recorder.openai_client import wrap
+from costmeter.recorder.client import wrap
 from costmeter.recorder.spools import flush
+from costmeter.recorder.transport import AsyncRecordingTransport, RecordingTransport
 from costmeter.services.quote_call import quote_call
 
-__all__ = ["Charge", "NoPriceError", "__version__", "attribute", "flush", "quote", "wrap"]
+__all__ = [
+    "AsyncRecordingTransport",
+    "Charge",
+    "NoPriceError",
+    "RecordingTransport",
+    "__version__",
+    "attribute",
+    "flush",
+    "quote",
+    "wrap",
+]
 __version__ = version("costmeter")
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from costmeter.core.secrets import fingerprint
 from costmeter.recorder.attribution import attribute
-from costmeter.recorder.openai_client import wrap
+from costmeter.recorder.client import wrap
 
 from . import bodies
 from .bodies import USAGE, chat, chat_stream, json_body

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
+from contextlib import aclosing, closing
 from typing import Any, Self
 
+import httpx
 import httpx2
 import pytest
 
@@ -14,79 +17,108 @@ from costmeter.core.errors import InputError
 from costmeter.core.events import read_event
 from costmeter.core.secrets import fingerprint
 from costmeter.recorder.attribution import attribute
-from costmeter.recorder.httpx2_transport import AsyncRecordingTransport, RecordingTransport
 from costmeter.recorder.tap import UsageTap
+from costmeter.recorder.transport import AsyncRecordingTransport, RecordingTransport
 
 from .bodies import USAGE, chat, json_body
 from .conftest import Records, TestClock
 from .replay import ReplayServer, json_reply
 from .replies import ASKED, REPLIES, STATUSES
 
-Seen = tuple[Any, ...]
+ERRORS = httpx.HTTPError, httpx2.HTTPError
+OWN = {"x-costmeter-project": "search", "x-costmeter-tags": "team=a"}
 
 
-def see(client: httpx2.Client) -> Seen:
+def see(client: Any, read: str = "iter_raw", headers: dict[str, str] | None = None) -> list[Any]:
     """Everything that a caller can see of a call, chunk by chunk."""
-    chunks: list[bytes] = []
+    request = client.build_request("POST", "/chat/completions", json=ASKED, headers=headers)
+    seen: list[Any] = [request.headers.raw, sorted(request.extensions)]
     try:
-        with client.stream("POST", "/chat/completions", json=ASKED) as response:
-            head = (response.status_code, response.headers.multi_items(), sorted(response.extensions))
-            chunks.extend(response.iter_raw())
-    except httpx2.HTTPError as error:
-        return type(error), str(error), chunks
-    return head, chunks, response.num_bytes_downloaded, response.is_closed, response.is_stream_consumed
+        with closing(client.send(request, stream=True)) as response:
+            seen += head_of(response, request)
+            for chunk in getattr(response, read)():
+                seen.append(chunk)
+        seen += [response.num_bytes_downloaded, response.is_closed, response.is_stream_consumed, type(response.elapsed)]
+    except ERRORS as error:
+        seen += error_of(error, request)
+    return [*seen, request.headers.raw, sorted(request.extensions)]
 
 
-async def see_async(client: httpx2.AsyncClient) -> Seen:
-    chunks: list[bytes] = []
+async def see_async(client: Any, read: str = "aiter_raw", headers: dict[str, str] | None = None) -> list[Any]:
+    request = client.build_request("POST", "/chat/completions", json=ASKED, headers=headers)
+    seen: list[Any] = [request.headers.raw, sorted(request.extensions)]
     try:
-        async with client.stream("POST", "/chat/completions", json=ASKED) as response:
-            head = (response.status_code, response.headers.multi_items(), sorted(response.extensions))
-            async for part in response.aiter_raw():
-                chunks.append(part)
-    except httpx2.HTTPError as error:
-        return type(error), str(error), chunks
-    return head, chunks, response.num_bytes_downloaded, response.is_closed, response.is_stream_consumed
+        async with aclosing(await client.send(request, stream=True)) as response:
+            seen += head_of(response, request)
+            async for chunk in getattr(response, read)():
+                seen.append(chunk)
+        seen += [response.num_bytes_downloaded, response.is_closed, response.is_stream_consumed, type(response.elapsed)]
+    except ERRORS as error:
+        seen += error_of(error, request)
+    return [*seen, request.headers.raw, sorted(request.extensions)]
 
 
-def see_whole(client: httpx2.Client) -> Seen:
+def head_of(response: Any, request: Any) -> list[Any]:
+    """A response before its body: its status, headers and extensions, what it belongs to, and no elapsed time yet."""
+    with pytest.raises(RuntimeError, match="elapsed"):
+        _ = response.elapsed
+    plain = {name: value for name, value in response.extensions.items() if isinstance(value, bytes)}
+    said = [response.status_code, response.reason_phrase, response.http_version, response.headers.raw, plain]
+    kinds = {name: type(value) for name, value in response.extensions.items()}
+    return [*said, kinds, response.request is request, response.history, type(response), response.next_request is None]
+
+
+def error_of(error: Exception, request: Any) -> list[Any]:
+    """An error as its catcher sees it: what it is, what it says, the request it is about, and its causes."""
+    causes: list[Any] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        causes += [type(cause), re.sub(r"\b[0-9a-f]{12}\b", "an address", str(cause))]
+        cause = cause.__cause__ or cause.__context__
+    return [*causes, getattr(error, "request", None) is request]
+
+
+def see_whole(client: Any) -> list[Any]:
     try:
-        response = client.post("/chat/completions", json=ASKED)
-    except httpx2.HTTPError as error:
-        return type(error), str(error)
-    return response.status_code, response.headers.multi_items(), response.content, response.elapsed is not None
+        response = client.post("/chat/completions", json=ASKED, headers=OWN)
+    except ERRORS as error:
+        return [type(error), str(error)]
+    return [response.status_code, response.headers.raw, response.content, response.text, type(response.elapsed)]
 
 
 @pytest.mark.parametrize("name", REPLIES)
-def test_the_caller_sees_no_difference(
-    name: str, server: ReplayServer, client: httpx2.Client, bare: httpx2.Client, records: Records
-) -> None:
+def test_the_caller_sees_no_difference(name: str, library: Any, server: ReplayServer, records: Records) -> None:
     server.answer_with(REPLIES[name])
+    transport = RecordingTransport(_spool=records.spool)
+    with (
+        library.Client(transport=transport, base_url=server.base_url, timeout=0.3) as recorded,
+        library.Client(base_url=server.base_url, timeout=0.3) as bare,
+    ):
+        assert see(recorded) == see(bare)
+        assert see(recorded, "iter_bytes", OWN) == see(bare, "iter_bytes", OWN)
+        assert see_whole(recorded) == see_whole(bare)
 
-    assert see(client) == see(bare)
-    assert see_whole(client) == see_whole(bare)
-    for record in records.all():
-        assert (record["status"], record.get("reason")) == STATUSES[name]
-    assert len(records.all()) == 2
-    assert len({record["event_id"] for record in records.all()}) == 2
+    assert [(record["status"], record.get("reason")) for record in records.all()] == [STATUSES[name]] * 3
+    assert [record["project"] for record in records.all()] == [None, "search", "search"]
+    assert len({record["event_id"] for record in records.all()}) == 3
 
 
 @pytest.mark.parametrize("name", REPLIES)
-def test_the_async_caller_sees_no_difference(name: str, server: ReplayServer, records: Records) -> None:
+def test_the_async_caller_sees_no_difference(name: str, library: Any, server: ReplayServer, records: Records) -> None:
     server.answer_with(REPLIES[name])
 
-    async def both() -> tuple[Seen, Seen]:
+    async def both() -> None:
         transport = AsyncRecordingTransport(_spool=records.spool)
         async with (
-            httpx2.AsyncClient(transport=transport, base_url=server.base_url, timeout=0.3) as recorded,
-            httpx2.AsyncClient(base_url=server.base_url, timeout=0.3) as bare,
+            library.AsyncClient(transport=transport, base_url=server.base_url, timeout=0.3) as recorded,
+            library.AsyncClient(base_url=server.base_url, timeout=0.3) as bare,
         ):
-            return await see_async(recorded), await see_async(bare)
+            assert await see_async(recorded) == await see_async(bare)
+            assert await see_async(recorded, "aiter_bytes", OWN) == await see_async(bare, "aiter_bytes", OWN)
 
-    recorded, bare = asyncio.run(both())
+    asyncio.run(both())
 
-    assert recorded == bare
-    assert (records.one()["status"], records.one().get("reason")) == STATUSES[name]
+    assert [(record["status"], record.get("reason")) for record in records.all()] == [STATUSES[name]] * 2
 
 
 def test_a_record_has_every_field_of_the_contract(server: ReplayServer, records: Records, clock: TestClock) -> None:

@@ -13,8 +13,8 @@ from openai import OpenAI
 
 from costmeter.core.errors import InputError
 from costmeter.recorder.attribution import attribute
-from costmeter.recorder.httpx2_transport import RecordingTransport
-from costmeter.recorder.openai_client import wrap
+from costmeter.recorder.client import wrap
+from costmeter.recorder.transport import RecordingTransport
 
 from .bodies import chat, chat_stream, json_body
 from .conftest import Records, TestClock
@@ -204,7 +204,7 @@ def test_the_clock_of_a_wrap_tells_the_instants(server: ReplayServer, bare: Open
 
 @pytest.mark.parametrize("client", [object(), None, "sk-test", httpx2.Client])
 def test_what_is_no_client_is_refused_with_a_remedy(client: Any) -> None:
-    with pytest.raises(InputError, match=r"pip install \"openai>=3\""):
+    with pytest.raises(InputError, match=r"pass an OpenAI, .* transport=costmeter.RecordingTransport\(\)"):
         wrap(client)
 
 
