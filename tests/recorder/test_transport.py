@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
 import httpx2
@@ -173,6 +177,75 @@ def test_a_clock_that_fails_harms_nobody(server: ReplayServer, records: Records)
     server.answer_with(REPLIES["json"])
     with httpx2.Client(transport=RecordingTransport(_clock=Broken(), _spool=records.spool)) as client:
         assert client.post(f"{server.base_url}/chat/completions", json=ASKED).json() == chat()
+
+
+def test_where_no_transport_is_given_the_library_of_the_first_request_makes_one(
+    library: Any, server: ReplayServer, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+
+    class Counted(library.HTTPTransport):  # type: ignore[misc]
+        def __init__(self) -> None:
+            made.append(self)
+            super().__init__()
+
+    monkeypatch.setattr(library, "HTTPTransport", Counted)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # of the environment: a client with a transport ignores it
+    server.answer_with(REPLIES["json"])
+    transport = RecordingTransport(_spool=records.spool)
+    assert made == []
+    with library.Client(transport=transport, base_url=server.base_url) as client, ThreadPoolExecutor(4) as pool:
+        start = threading.Barrier(4)
+
+        def ask(_number: int) -> int:
+            start.wait(10)
+            status: int = client.post("/chat/completions", json=ASKED).status_code
+            return status
+
+        assert list(pool.map(ask, range(4))) == [200] * 4
+
+    assert made == [transport.inner]
+    assert len(records.all()) == 4
+
+
+def test_where_no_transport_is_given_the_library_makes_an_async_one(
+    library: Any, server: ReplayServer, records: Records
+) -> None:
+    server.answer_with(REPLIES["json"])
+    transport = AsyncRecordingTransport(_spool=records.spool)
+
+    async def ask() -> None:
+        async with library.AsyncClient(transport=transport) as client:
+            assert (await client.post(f"{server.base_url}/chat/completions", json=ASKED)).json() == chat()
+
+    asyncio.run(ask())
+
+    assert type(transport.inner) is library.AsyncHTTPTransport
+    assert records.one()["status"] == "ok"
+
+
+@pytest.mark.parametrize(("used", "other"), [("httpx2", "httpx"), ("httpx", "httpx2")])
+def test_a_client_of_one_library_does_not_import_the_other(used: str, other: str) -> None:
+    program = f"""
+import sys
+import {used}
+import costmeter
+from costmeter.recorder.spool import Spool
+
+answer = {used}.MockTransport(lambda request: {used}.Response(200, json={{}}))
+transport = costmeter.RecordingTransport(answer, _spool=Spool(lambda records: None))
+with {used}.Client(transport=transport) as client:
+    client.post("http://x/chat/completions", json={{}})
+print({other!r} in sys.modules)
+"""
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (finished.stdout.strip(), finished.stderr) == ("False", "")
+
+
+def test_a_transport_that_was_never_used_can_be_closed() -> None:
+    httpx2.Client(transport=RecordingTransport()).close()
+    with httpx2.Client(transport=RecordingTransport()):
+        pass
 
 
 def test_leaving_the_client_closes_the_inner_transport() -> None:
