@@ -17,12 +17,25 @@ from costmeter.core.errors import NoPriceError
 from costmeter.core.pricing import Charge
 from costmeter.core.usage import Usage
 from costmeter.recorder.attribution import attribute
-from costmeter.recorder.openai_client import wrap
+from costmeter.recorder.client import wrap
 from costmeter.recorder.spool import Counts
 from costmeter.recorder.spools import flush, stats
+from costmeter.recorder.transport import AsyncRecordingTransport, RecordingTransport
 from costmeter.services.quote_call import quote_call
 
-__all__ = ["Charge", "Counts", "NoPriceError", "__version__", "attribute", "flush", "quote", "stats", "wrap"]
+__all__ = [
+    "AsyncRecordingTransport",
+    "Charge",
+    "Counts",
+    "NoPriceError",
+    "RecordingTransport",
+    "__version__",
+    "attribute",
+    "flush",
+    "quote",
+    "stats",
+    "wrap",
+]
 __version__ = version("costmeter")
 
 

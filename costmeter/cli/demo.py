@@ -23,7 +23,7 @@ from costmeter.core.money import format_amount, parse_amount
 from costmeter.core.periods import format_instant
 from costmeter.exports.charges import write_charges_csv
 from costmeter.recorder.attribution import attribute
-from costmeter.recorder.openai_client import wrap
+from costmeter.recorder.client import wrap
 from costmeter.recorder.spool import Spool
 from costmeter.reports.spend import spend_report
 from costmeter.services.add_credit import NewCredit, add_credit

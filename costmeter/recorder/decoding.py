@@ -94,18 +94,25 @@ class _Brotli:
             package = importlib.import_module("brotlicffi")
         decompressor: Any = package.Decompressor()
         self._process: Callable[..., bytes] = getattr(decompressor, "decompress", None) or decompressor.process
+        self._limit = {"output_buffer_limit": PIECE // 2}  # it may give nearly twice the limit
+        try:
+            self._process(b"", **self._limit)
+        except TypeError:  # before 1.2 it gives all that a chunk amounts to, to the client as well
+            self._limit = {}
 
     def decode(self, data: bytes) -> Iterator[bytes]:
-        piece = self._process(data, output_buffer_limit=PIECE // 2)  # it may give nearly twice the limit
+        piece = self._process(data, **self._limit)
         while piece:
             yield piece
-            piece = self._process(b"", output_buffer_limit=PIECE // 2)
+            piece = self._process(b"", **self._limit)
 
 
 class _Zstandard:
+    """The standard library's since Python 3.14, or the same for older ones, which httpx2 uses."""
+
     def __init__(self) -> None:
         try:
-            package = importlib.import_module("compression.zstd")  # in the standard library since Python 3.14
+            package = importlib.import_module("compression.zstd")
         except ImportError:
             package = importlib.import_module("backports.zstd")
         self._open: Callable[[], Any] = package.ZstdDecompressor
@@ -121,9 +128,31 @@ class _Zstandard:
                 yield piece
 
 
+class _OlderZstandard:
+    """The package that httpx uses; it gives all that a chunk amounts to, to the client as well."""
+
+    def __init__(self) -> None:
+        self._open: Callable[[], Any] = importlib.import_module("zstandard").ZstdDecompressor
+        self._frame = self._open().decompressobj()
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        while data:
+            if self._frame.eof:
+                self._frame = self._open().decompressobj()
+            yield self._frame.decompress(data)
+            data = self._frame.unused_data if self._frame.eof else b""
+
+
+def _zstandard() -> Decoder:
+    try:
+        return _Zstandard()
+    except ImportError:
+        return _OlderZstandard()
+
+
 _OPENERS: dict[str, Callable[[], Decoder]] = {
     "gzip": lambda: _Zlib(zlib.MAX_WBITS | 16),
     "deflate": _Deflate,
     "br": _Brotli,
-    "zstd": _Zstandard,
+    "zstd": _zstandard,
 }

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import dataclass
 
+from costmeter.core.errors import SetupError
 from costmeter.recorder.attribution import Attribution, current_attribution, key_fingerprint
 from costmeter.recorder.call import Call, Headers
-from costmeter.recorder.clock import Clock
+from costmeter.recorder.clock import Clock, HostClock
+from costmeter.recorder.headers import read_attribution
 from costmeter.recorder.record import read_request
 from costmeter.recorder.spool import Spool
+from costmeter.recorder.spools import default_spool
 
 logger = logging.getLogger("costmeter.recorder")
 
 METERED_PATHS = (b"/chat/completions", b"/completions", b"/responses", b"/messages")
+_NEEDED = ("threading", "queue", "time", "socket")  # what a spool's thread works with
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +30,12 @@ class Recorder:
     spool: Spool
 
     def begin(self, content: bytes | None, headers: Headers) -> Call | None:
-        """A call that is about to be sent; None, and a line in the log, where the recorder itself fails."""
+        """A call that is about to be sent; None, and a line in the log, where the recorder itself fails.
+
+        What the headers say of whose call it is goes over `attribute()`, and that over what the door was told.
+        """
         try:
-            said = current_attribution().over(self.attribution)
+            said = read_attribution(headers).over(current_attribution()).over(self.attribution)
             if said.api_key is None:
                 key = key_fingerprint(headers.get(b"authorization"), headers.get(b"x-api-key"))
                 said = Attribution(api_key=key).over(said)
@@ -36,6 +44,25 @@ class Recorder:
         except Exception:
             logger.exception("a call could not be recorded")
             return None
+
+
+def open_recorder(said: Attribution, clock: Clock | None = None, spool: Spool | None = None) -> Recorder:
+    """The recorder of a door that is being set up: of the host's clock and the default spool, where none are given.
+
+    Raises SetupError under gevent.
+    """
+    refuse_gevent()
+    return Recorder(said, clock or HostClock(), spool or default_spool())
+
+
+def refuse_gevent() -> None:
+    """Raises SetupError where gevent has replaced the threads that records are delivered from."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None and any(monkey.is_module_patched(name) for name in _NEEDED):
+        raise SetupError(
+            "gevent's monkey patching is active: costmeter delivers its records from a real thread, which gevent turns "
+            "into a greenlet that waits for the application; record in a process without it (threads or asyncio)"
+        )
 
 
 def is_metered(method: str, target: bytes) -> bool:

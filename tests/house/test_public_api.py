@@ -8,7 +8,10 @@ from importlib.metadata import version
 
 import costmeter
 
-PUBLIC = ["Charge", "Counts", "NoPriceError", "__version__", "attribute", "flush", "quote", "stats", "wrap"]
+PUBLIC = [
+    "AsyncRecordingTransport", "Charge", "Counts", "NoPriceError", "RecordingTransport", "__version__", "attribute",
+    "flush", "quote", "stats", "wrap",
+]  # fmt: skip
 
 
 def test_the_public_names_are_exactly_these() -> None:
@@ -26,10 +29,11 @@ def test_the_version_is_that_of_the_installed_package() -> None:
 
 
 def test_importing_costmeter_does_not_need_what_only_some_installations_have() -> None:
-    """The extras openai, postgres and simulator are asked for when they are used."""
+    """The extras anthropic, openai, postgres and simulator are asked for when they are used."""
     program = (
         "import sys\n"
-        "for name in ('openai', 'psycopg', 'starlette', 'uvicorn'): sys.modules[name] = None\n"
+        "absent = 'anthropic', 'httpx', 'httpx2', 'openai', 'psycopg', 'starlette', 'uvicorn'\n"
+        "for name in absent: sys.modules[name] = None\n"
         "import costmeter\n"
         "print(costmeter.__version__)\n"
     )

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import httpx2
 import pytest
 
-from costmeter.recorder.httpx2_transport import RecordingTransport
 from costmeter.recorder.spool import Spool
+from costmeter.recorder.transport import RecordingTransport
 
 from .replay import ReplayServer
 
@@ -72,6 +73,12 @@ def records() -> Iterator[Records]:
 def server() -> Iterator[ReplayServer]:
     with ReplayServer() as running:
         yield running
+
+
+@pytest.fixture(params=[httpx2, httpx], ids=["httpx2", "httpx"])
+def library(request: pytest.FixtureRequest) -> Any:
+    """Each of the two HTTP libraries."""
+    return request.param
 
 
 @pytest.fixture

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import zlib
+
+import brotli
+from backports import zstd
 
 from . import bodies
 from .bodies import chat, chat_stream, chunk, event, json_body
@@ -16,8 +20,13 @@ REPLIES: dict[str, Reply] = {
     "json": json_reply(json_body(chat())),
     "json in chunks": Reply([b"\n", b"\n", json_body(chat())[:50], json_body(chat())[50:]]),
     "gzip": json_reply(gzip.compress(json_body(chat())), headers={"content-encoding": "gzip"}),
+    "deflate": json_reply(zlib.compress(json_body(chat())), headers={"content-encoding": "deflate"}),
+    "br": json_reply(brotli.compress(json_body(chat())), headers={"content-encoding": "br"}),
+    "zstd": json_reply(zstd.compress(json_body(chat())), headers={"content-encoding": "zstd"}),
     "stream": stream_reply(STREAM),
     "gzip stream": stream_reply(gzip.compress(STREAM), size=30, **{"content-encoding": "gzip"}),
+    "br stream": stream_reply(brotli.compress(STREAM), size=30, **{"content-encoding": "br"}),
+    "zstd stream": stream_reply(zstd.compress(STREAM), size=30, **{"content-encoding": "zstd"}),
     "402": json_reply(bodies.INSUFFICIENT, 402),
     "502": Reply(b"<html>Bad gateway</html>", 502, {"content-type": "text/html"}),
     "empty": json_reply(b""),
@@ -35,8 +44,13 @@ STATUSES = {
     "json": ("ok", None),
     "json in chunks": ("ok", None),
     "gzip": ("ok", None),
+    "deflate": ("ok", None),
+    "br": ("ok", None),
+    "zstd": ("ok", None),
     "stream": ("ok", None),
     "gzip stream": ("ok", None),
+    "br stream": ("ok", None),
+    "zstd stream": ("ok", None),
     "402": ("failed", None),
     "502": ("failed", None),
     "empty": ("unmetered", "no usage in the body"),

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 import httpx2
 import pytest
 
-from costmeter.recorder.httpx2_transport import AsyncRecordingTransport, RecordingTransport
 from costmeter.recorder.spool import Spool
+from costmeter.recorder.transport import AsyncRecordingTransport, RecordingTransport
 
 from . import bodies
 from .bodies import USAGE, chat, chunk, event, json_body

@@ -12,7 +12,7 @@ from openai import APIStatusError, AsyncOpenAI, OpenAI
 
 from costmeter.core.periods import format_instant
 from costmeter.core.usage import read_usage
-from costmeter.recorder.openai_client import wrap
+from costmeter.recorder.client import wrap
 from costmeter.simulator import Simulator, SimulatorClock
 
 from .conftest import Records

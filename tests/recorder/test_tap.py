@@ -219,7 +219,7 @@ def test_half_a_surrogate_pair_becomes_something_that_can_be_stored() -> None:
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, compress"])
 def test_an_encoding_for_which_nothing_is_installed_is_named(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for package in ("brotli", "brotlicffi", "backports.zstd", "compression.zstd"):
+    for package in ("brotli", "brotlicffi", "backports.zstd", "compression.zstd", "zstandard"):
         monkeypatch.setitem(__import__("sys").modules, package, None)
 
     reading = read([b"whatever"], encoding)

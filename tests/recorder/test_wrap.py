@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 from collections.abc import Iterator
@@ -9,12 +10,12 @@ from typing import Any
 
 import httpx2
 import pytest
-from openai import OpenAI
+from openai import AsyncOpenAI, OpenAI
 
 from costmeter.core.errors import InputError
 from costmeter.recorder.attribution import attribute
-from costmeter.recorder.httpx2_transport import RecordingTransport
-from costmeter.recorder.openai_client import wrap
+from costmeter.recorder.client import wrap
+from costmeter.recorder.transport import RecordingTransport
 
 from .bodies import chat, chat_stream, json_body
 from .conftest import Records, TestClock
@@ -38,7 +39,7 @@ def client(bare: OpenAI, records: Records) -> OpenAI:
     return wrap(bare, project="search", _spool=records.spool)
 
 
-def ask(client: OpenAI, **options: Any) -> Any:
+def ask(client: Any, **options: Any) -> Any:
     return client.chat.completions.create(model=MODEL, messages=HELLO, **options)
 
 
@@ -71,6 +72,34 @@ def test_a_client_on_a_recording_transport_is_not_recorded_twice(server: ReplayS
         ask(wrap(original, user="u-1"))
 
     assert (records.one()["project"], records.one()["user"]) == ("inner", "u-1")
+
+
+def test_a_client_on_either_library_is_recorded(library: Any, server: ReplayServer, records: Records) -> None:
+    """openai 3 takes clients of httpx as well, which older versions are built on."""
+    with OpenAI(api_key="sk-test", base_url=server.base_url, http_client=library.Client()) as original:
+        client = wrap(original, _spool=records.spool)
+        server.answer_with(CHAT)
+        assert ask(client) == ask(original)
+        server.answer_with(STREAM)
+        assert list(ask(client, stream=True)) == list(ask(original, stream=True))
+
+    assert type(client._client) is library.Client
+    assert [record["status"] for record in records.all()] == ["ok", "ok"]
+
+
+def test_an_async_client_on_either_library_is_recorded(library: Any, server: ReplayServer, records: Records) -> None:
+    async def both() -> None:
+        http = library.AsyncClient()
+        async with AsyncOpenAI(api_key="sk-test", base_url=server.base_url, http_client=http) as original:
+            client = wrap(original, _spool=records.spool)
+            server.answer_with(CHAT)
+            assert await ask(client) == await ask(original)
+            server.answer_with(STREAM)
+            assert len([part async for part in await ask(client, stream=True)]) == 4
+
+    asyncio.run(both())
+
+    assert [record["status"] for record in records.all()] == ["ok", "ok"]
 
 
 def test_the_original_is_untouched(server: ReplayServer, bare: OpenAI, records: Records) -> None:
@@ -204,7 +233,7 @@ def test_the_clock_of_a_wrap_tells_the_instants(server: ReplayServer, bare: Open
 
 @pytest.mark.parametrize("client", [object(), None, "sk-test", httpx2.Client])
 def test_what_is_no_client_is_refused_with_a_remedy(client: Any) -> None:
-    with pytest.raises(InputError, match=r"pip install \"openai>=3\""):
+    with pytest.raises(InputError, match=r"pass an OpenAI, .* transport=costmeter.RecordingTransport\(\)"):
         wrap(client)
 
 

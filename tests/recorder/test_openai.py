@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from costmeter.core.secrets import fingerprint
 from costmeter.recorder.attribution import attribute
-from costmeter.recorder.openai_client import wrap
+from costmeter.recorder.client import wrap
 
 from . import bodies
 from .bodies import USAGE, chat, chat_stream, json_body
@@ -84,16 +84,22 @@ def test_recorded_bodies_give_the_same_answers_and_are_recorded(
     server.answer_with(stream_reply(bodies.recorded(bodies.RESPONSES_STREAM), size=1000))
     with client.responses.create(model=MODEL, input="Hi", stream=True) as stream:
         assert len(list(stream)) > 10
+    with client.responses.stream(model=MODEL, input="Hi") as events:
+        assert events.get_final_response().usage is not None
+    server.answer_with(json_reply(bodies.recorded(bodies.RESPONSES_JSON)))
+    assert client.responses.parse(model=MODEL, input="Hi").usage is not None
 
     found = [(record["status"], record["model"], record["usage"].get("total_tokens")) for record in records.all()]
-    assert found == [
-        ("ok", "deepseek-v4-flash", 679),
-        ("ok", "deepseek-chat", 313),
-        ("ok", "deepseek-reasoner", 218),
-        ("ok", "deepseek-reasoner", 422),
-        ("ok", "deepseek-v4-flash", 105),
-        ("ok", "deepseek-v4-flash", 105),
-    ]
+    assert (
+        found
+        == [
+            ("ok", "deepseek-v4-flash", 679),
+            ("ok", "deepseek-chat", 313),
+            ("ok", "deepseek-reasoner", 218),
+            ("ok", "deepseek-reasoner", 422),
+        ]
+        + [("ok", "deepseek-v4-flash", 105)] * 4
+    )
 
 
 def test_every_way_to_ask_is_recorded(server: ReplayServer, client: OpenAI, records: Records) -> None:

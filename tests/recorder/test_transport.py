@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
 import httpx2
@@ -14,79 +18,49 @@ from costmeter.core.errors import InputError
 from costmeter.core.events import read_event
 from costmeter.core.secrets import fingerprint
 from costmeter.recorder.attribution import attribute
-from costmeter.recorder.httpx2_transport import AsyncRecordingTransport, RecordingTransport
 from costmeter.recorder.tap import UsageTap
+from costmeter.recorder.transport import AsyncRecordingTransport, RecordingTransport
 
 from .bodies import USAGE, chat, json_body
+from .callers import OWN, see, see_async, see_whole
 from .conftest import Records, TestClock
 from .replay import ReplayServer, json_reply
 from .replies import ASKED, REPLIES, STATUSES
 
-Seen = tuple[Any, ...]
 
+@pytest.mark.parametrize("name", REPLIES)
+def test_the_caller_sees_no_difference(name: str, library: Any, server: ReplayServer, records: Records) -> None:
+    server.answer_with(REPLIES[name])
+    transport = RecordingTransport(_spool=records.spool)
+    with (
+        library.Client(transport=transport, base_url=server.base_url, timeout=0.3) as recorded,
+        library.Client(base_url=server.base_url, timeout=0.3) as bare,
+    ):
+        assert see(recorded) == see(bare)
+        assert see(recorded, "iter_bytes", OWN) == see(bare, "iter_bytes", OWN)
+        assert see_whole(recorded) == see_whole(bare)
 
-def see(client: httpx2.Client) -> Seen:
-    """Everything that a caller can see of a call, chunk by chunk."""
-    chunks: list[bytes] = []
-    try:
-        with client.stream("POST", "/chat/completions", json=ASKED) as response:
-            head = (response.status_code, response.headers.multi_items(), sorted(response.extensions))
-            chunks.extend(response.iter_raw())
-    except httpx2.HTTPError as error:
-        return type(error), str(error), chunks
-    return head, chunks, response.num_bytes_downloaded, response.is_closed, response.is_stream_consumed
-
-
-async def see_async(client: httpx2.AsyncClient) -> Seen:
-    chunks: list[bytes] = []
-    try:
-        async with client.stream("POST", "/chat/completions", json=ASKED) as response:
-            head = (response.status_code, response.headers.multi_items(), sorted(response.extensions))
-            async for part in response.aiter_raw():
-                chunks.append(part)
-    except httpx2.HTTPError as error:
-        return type(error), str(error), chunks
-    return head, chunks, response.num_bytes_downloaded, response.is_closed, response.is_stream_consumed
-
-
-def see_whole(client: httpx2.Client) -> Seen:
-    try:
-        response = client.post("/chat/completions", json=ASKED)
-    except httpx2.HTTPError as error:
-        return type(error), str(error)
-    return response.status_code, response.headers.multi_items(), response.content, response.elapsed is not None
+    assert [(record["status"], record.get("reason")) for record in records.all()] == [STATUSES[name]] * 3
+    assert [record["project"] for record in records.all()] == [None, "search", "search"]
+    assert len({record["event_id"] for record in records.all()}) == 3
 
 
 @pytest.mark.parametrize("name", REPLIES)
-def test_the_caller_sees_no_difference(
-    name: str, server: ReplayServer, client: httpx2.Client, bare: httpx2.Client, records: Records
-) -> None:
+def test_the_async_caller_sees_no_difference(name: str, library: Any, server: ReplayServer, records: Records) -> None:
     server.answer_with(REPLIES[name])
 
-    assert see(client) == see(bare)
-    assert see_whole(client) == see_whole(bare)
-    for record in records.all():
-        assert (record["status"], record.get("reason")) == STATUSES[name]
-    assert len(records.all()) == 2
-    assert len({record["event_id"] for record in records.all()}) == 2
-
-
-@pytest.mark.parametrize("name", REPLIES)
-def test_the_async_caller_sees_no_difference(name: str, server: ReplayServer, records: Records) -> None:
-    server.answer_with(REPLIES[name])
-
-    async def both() -> tuple[Seen, Seen]:
+    async def both() -> None:
         transport = AsyncRecordingTransport(_spool=records.spool)
         async with (
-            httpx2.AsyncClient(transport=transport, base_url=server.base_url, timeout=0.3) as recorded,
-            httpx2.AsyncClient(base_url=server.base_url, timeout=0.3) as bare,
+            library.AsyncClient(transport=transport, base_url=server.base_url, timeout=0.3) as recorded,
+            library.AsyncClient(base_url=server.base_url, timeout=0.3) as bare,
         ):
-            return await see_async(recorded), await see_async(bare)
+            assert await see_async(recorded) == await see_async(bare)
+            assert await see_async(recorded, "aiter_bytes", OWN) == await see_async(bare, "aiter_bytes", OWN)
 
-    recorded, bare = asyncio.run(both())
+    asyncio.run(both())
 
-    assert recorded == bare
-    assert (records.one()["status"], records.one().get("reason")) == STATUSES[name]
+    assert [(record["status"], record.get("reason")) for record in records.all()] == [STATUSES[name]] * 2
 
 
 def test_a_record_has_every_field_of_the_contract(server: ReplayServer, records: Records, clock: TestClock) -> None:
@@ -203,6 +177,75 @@ def test_a_clock_that_fails_harms_nobody(server: ReplayServer, records: Records)
     server.answer_with(REPLIES["json"])
     with httpx2.Client(transport=RecordingTransport(_clock=Broken(), _spool=records.spool)) as client:
         assert client.post(f"{server.base_url}/chat/completions", json=ASKED).json() == chat()
+
+
+def test_where_no_transport_is_given_the_library_of_the_first_request_makes_one(
+    library: Any, server: ReplayServer, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+
+    class Counted(library.HTTPTransport):  # type: ignore[misc]
+        def __init__(self) -> None:
+            made.append(self)
+            super().__init__()
+
+    monkeypatch.setattr(library, "HTTPTransport", Counted)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # of the environment: a client with a transport ignores it
+    server.answer_with(REPLIES["json"])
+    transport = RecordingTransport(_spool=records.spool)
+    assert made == []
+    with library.Client(transport=transport, base_url=server.base_url) as client, ThreadPoolExecutor(4) as pool:
+        start = threading.Barrier(4)
+
+        def ask(_number: int) -> int:
+            start.wait(10)
+            status: int = client.post("/chat/completions", json=ASKED).status_code
+            return status
+
+        assert list(pool.map(ask, range(4))) == [200] * 4
+
+    assert made == [transport.inner]
+    assert len(records.all()) == 4
+
+
+def test_where_no_transport_is_given_the_library_makes_an_async_one(
+    library: Any, server: ReplayServer, records: Records
+) -> None:
+    server.answer_with(REPLIES["json"])
+    transport = AsyncRecordingTransport(_spool=records.spool)
+
+    async def ask() -> None:
+        async with library.AsyncClient(transport=transport) as client:
+            assert (await client.post(f"{server.base_url}/chat/completions", json=ASKED)).json() == chat()
+
+    asyncio.run(ask())
+
+    assert type(transport.inner) is library.AsyncHTTPTransport
+    assert records.one()["status"] == "ok"
+
+
+@pytest.mark.parametrize(("used", "other"), [("httpx2", "httpx"), ("httpx", "httpx2")])
+def test_a_client_of_one_library_does_not_import_the_other(used: str, other: str) -> None:
+    program = f"""
+import sys
+import {used}
+import costmeter
+from costmeter.recorder.spool import Spool
+
+answer = {used}.MockTransport(lambda request: {used}.Response(200, json={{}}))
+transport = costmeter.RecordingTransport(answer, _spool=Spool(lambda records: None))
+with {used}.Client(transport=transport) as client:
+    client.post("http://x/chat/completions", json={{}})
+print({other!r} in sys.modules)
+"""
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (finished.stdout.strip(), finished.stderr) == ("False", "")
+
+
+def test_a_transport_that_was_never_used_can_be_closed() -> None:
+    httpx2.Client(transport=RecordingTransport()).close()
+    with httpx2.Client(transport=RecordingTransport()):
+        pass
 
 
 def test_leaving_the_client_closes_the_inner_transport() -> None:
