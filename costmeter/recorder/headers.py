@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from costmeter.core.errors import InputError
@@ -35,12 +36,17 @@ def read_attribution(headers: Mapping[bytes, bytes]) -> Attribution:
     """What the headers say, their names in lower case; a value that cannot be used is ignored and reported once."""
     if not any(name in headers for name in _NAMES):
         return NOBODY
+    return _attribution(*(headers.get(name, b"") for name in _NAMES))
+
+
+@lru_cache(maxsize=256)  # what a program's calls say repeats
+def _attribution(account: bytes, project: bytes, user: bytes, api_key: bytes, tags: bytes) -> Attribution:
     return attribution_of(
-        account=_read(_ACCOUNT, headers.get(_ACCOUNT, b"")),
-        project=_read(_PROJECT, headers.get(_PROJECT, b"")),
-        user=_read(_USER, headers.get(_USER, b"")),
-        api_key=_read(_API_KEY, headers.get(_API_KEY, b"")),
-        tags=dict(_tags(headers.get(_TAGS, b""))),
+        account=_read(_ACCOUNT, account),
+        project=_read(_PROJECT, project),
+        user=_read(_USER, user),
+        api_key=_read(_API_KEY, api_key),
+        tags=dict(_tags(tags)),
     )
 
 

@@ -38,7 +38,7 @@ class Recorder:
             said = read_attribution(headers).over(current_attribution()).over(self.attribution)
             if said.api_key is None:
                 key = key_fingerprint(headers.get(b"authorization"), headers.get(b"x-api-key"))
-                said = Attribution(api_key=key).over(said)
+                said = Attribution(said.account, said.project, said.user, key, said.tags)
             attempt = headers.get(b"x-stainless-retry-count")
             return Call(said, read_request(content), attempt=attempt, clock=self.clock, spool=self.spool)
         except Exception:
