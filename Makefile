@@ -49,4 +49,4 @@ lock: ## resolve requirements.lock anew (needs uv)
 	  --no-emit-index-url --no-header -o requirements.lock
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) demo-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-rivals demo-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

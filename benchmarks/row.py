@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from statistics import median
 from typing import NamedTuple
 
@@ -43,3 +43,13 @@ def paired(name: str, calls: int, ours: Callable[[], object], rival: Callable[[]
             if number:
                 kept.append((time.perf_counter() - began) / calls * 1e6)
     return Row(name, tuple(times[0]), tuple(times[1]))
+
+
+def lines(rows: list[Row]) -> Iterator[str]:
+    """A table of rows; a ratio is the median of paired rounds in one process."""
+    width = max(len(row.name) for row in rows)
+    yield f"{'row':<{width}}  {'ours':>9}     {'rival':>9}     {'ratio':>7}  lowest .. highest"
+    for row in rows:
+        lowest, *_, highest = sorted(row.ratios)
+        figures = f"{row.ours_us:>9.2f} us  {row.rival_us:>9.2f} us  {row.ratio:>6.1f}x"
+        yield f"{row.name:<{width}}  {figures}  {lowest:.1f} .. {highest:.1f}"
