@@ -6,15 +6,19 @@ The real code is called, and nothing else of this benchmark knows its parts.
 from __future__ import annotations
 
 import json
+import sqlite3
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from benchmarks.recorder.answers import FRAMES, MODEL, completion_body, stream_events
 from benchmarks.row import Row, paired
 from costmeter.recorder.attribution import Attribution
 from costmeter.recorder.reading import Reading
-from costmeter.recorder.record import Asked, build_record, outcome
+from costmeter.recorder.record import Asked, build_intent, build_record, outcome
+from costmeter.recorder.spool import Spool
 from costmeter.recorder.tap import UsageTap
 
 REPEATS = 300
@@ -33,6 +37,7 @@ def rows() -> list[Row]:
         _row(f"tap over {FRAMES} chunks, against json.loads of each", lambda: _tapped(events), lambda: _loaded(data)),
         _row("tap over a JSON body, against json.loads", lambda: _tapped([body]), lambda: json.loads(body)),
         _row("building a record, against json.dumps of it", lambda: _record(reading), lambda: json.dumps(record)),
+        _hand_over(record),
     ]
 
 
@@ -57,14 +62,35 @@ def _tapped(chunks: list[bytes]) -> Reading:
 
 
 def _record(reading: Reading) -> dict[str, Any]:
-    return build_record(
+    intent = build_intent(
         event_id=_ID,
         operation_id=_ID,
         attribution=Attribution(project="bench", api_key="fp_0123456789ab"),
         asked=Asked(MODEL),
-        reading=reading,
         started_at=_INSTANT,
-        completed_at=_INSTANT,
-        outcome=outcome(200, reading, None),
-        clock_offset=0.1,
     )
+    ended = outcome(200, reading, None, elapsed=1.0)
+    return build_record(intent, reading=reading, completed_at=_INSTANT, outcome=ended, clock_offset=0.1)
+
+
+def _hand_over(record: dict[str, Any]) -> Row:
+    """An intent and a record into the spool, against the same two texts inserted into an SQLite file in WAL."""
+    line = json.dumps(record)
+    with tempfile.TemporaryDirectory() as folder:
+        spool = Spool(lambda _records: None, folder=Path(folder) / "spool")
+        database = sqlite3.connect(Path(folder) / "spool.sqlite3", isolation_level=None)
+        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", "CREATE TABLE spool (line TEXT)"):
+            database.execute(statement)
+
+        def ours() -> None:
+            spool.append(record, is_begun=spool.begin(record))
+
+        def theirs() -> None:
+            for _ in range(2):
+                database.execute("INSERT INTO spool VALUES (?)", (line,))
+
+        try:
+            return _row("intent and record into the spool, against SQLite in WAL", ours, theirs)
+        finally:
+            database.close()
+            spool.close()

@@ -7,12 +7,13 @@ import os
 from collections.abc import Mapping
 from contextvars import ContextVar
 
+from costmeter.core.events import UNMETERED
 from costmeter.recorder.attribution import Attribution
 from costmeter.recorder.clock import Clock
+from costmeter.recorder.estimate import estimate
 from costmeter.recorder.reading import Reading
 from costmeter.recorder.record import (
     CLOSED_EARLY,
-    Asked,
     Ending,
     build_intent,
     build_record,
@@ -20,6 +21,7 @@ from costmeter.recorder.record import (
     ending_of,
     outcome,
     read_date,
+    read_request,
 )
 from costmeter.recorder.spool import Spool
 from costmeter.recorder.tap import UsageTap
@@ -42,6 +44,7 @@ class Call:
     __slots__ = (
         "_clock",
         "_clock_offset",
+        "_content",
         "_decided",
         "_end",
         "_intent",
@@ -56,10 +59,11 @@ class Call:
     )
 
     def __init__(
-        self, attribution: Attribution, asked: Asked, *, attempt: bytes | None, clock: Clock, spool: Spool
+        self, attribution: Attribution, content: bytes | None, *, attempt: bytes | None, clock: Clock, spool: Spool
     ) -> None:
         self._clock = clock
         self._spool = spool
+        self._content = content  # for the estimate, should there be no usage; never kept beyond the call
         self._process = os.getpid()
         self._end = iter((True,))  # taken once, by whoever ends the call
         self._is_over = False
@@ -74,7 +78,7 @@ class Call:
             event_id=event_id,
             operation_id=_operation(event_id, attempt),
             attribution=attribution,
-            asked=asked,
+            asked=read_request(content),
             started_at=self._started_at,
         )
         self._is_begun = spool.begin(self._intent)
@@ -133,13 +137,17 @@ class Call:
         if end is None:
             end = self._clock.monotonic()
         elapsed = end - self._origin
+        ended = outcome(self._status, reading, ending, elapsed=elapsed)
         record = build_record(
             self._intent,
             reading=reading,
             completed_at=completion(self._started_at, elapsed),
-            outcome=outcome(self._status, reading, ending, elapsed=elapsed),
+            outcome=ended,
             clock_offset=self._clock_offset,
         )
+        if ended["status"] == UNMETERED:
+            record["estimate"] = estimate(self._content, reading.characters)
+        self._content = None
         self._spool.append(record, is_begun=self._is_begun)
 
 

@@ -135,6 +135,8 @@ def build_record(
 ) -> dict[str, Any]:
     """The record, ready to be written as JSON."""
     detail = {**intent["detail"], "bytes": reading.bytes, "chunks": reading.chunks}
+    if reading.characters is not None:
+        detail["characters"] = sum(reading.characters)
     if clock_offset is not None:
         detail["clock_offset_seconds"] = round(clock_offset, 3)
     return {

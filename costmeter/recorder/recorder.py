@@ -11,7 +11,6 @@ from costmeter.recorder.attribution import Attribution, current_attribution, key
 from costmeter.recorder.call import Call, Headers
 from costmeter.recorder.clock import Clock, HostClock
 from costmeter.recorder.headers import read_attribution
-from costmeter.recorder.record import read_request
 from costmeter.recorder.spool import Spool
 from costmeter.recorder.spools import default_spool
 
@@ -40,7 +39,7 @@ class Recorder:
                 key = key_fingerprint(headers.get(b"authorization"), headers.get(b"x-api-key"))
                 said = Attribution(said.account, said.project, said.user, key, said.tags)
             attempt = headers.get(b"x-stainless-retry-count")
-            return Call(said, read_request(content), attempt=attempt, clock=self.clock, spool=self.spool)
+            return Call(said, content, attempt=attempt, clock=self.clock, spool=self.spool)
         except Exception:
             logger.exception("a call could not be recorded")
             return None
