@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from costmeter.simulator import Simulator
 
-NEEDED = ("starlette", "uvicorn")
+NEEDED = ("httptools", "starlette", "uvicorn")
 
 
 def simulate(
@@ -54,11 +54,11 @@ def _simulator(start: str | None, currency: str, granted: str, topped_up: str, c
 
 
 def _check_installed() -> None:
-    """Both packages are an extra, since only those who simulate need them."""
+    """These packages are an extra, since only those who simulate need them."""
     from importlib.util import find_spec
 
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         from costmeter.core.errors import SetupError
 
-        raise SetupError(f"{' and '.join(missing)} not installed: run pip install 'costmeter[simulator]'")
+        raise SetupError(f"{', '.join(missing)} not installed: run pip install 'costmeter[simulator]'")

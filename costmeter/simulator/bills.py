@@ -22,7 +22,7 @@ class Bill:
     band: str
     usage: Usage
     cost: int
-    aborted: bool
+    aborted: bool  # the client left before it was complete
 
 
 @dataclass(frozen=True)

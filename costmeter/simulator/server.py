@@ -16,10 +16,12 @@ from costmeter.simulator.app import create_app
 from costmeter.simulator.clock import STILL, Clock, HostClock
 from costmeter.simulator.errors import BadInputError
 from costmeter.simulator.ledger import Ledger
+from costmeter.simulator.manners import Manners
 from costmeter.simulator.money import parse_amount
 from costmeter.simulator.vendor import Vendor
 
 GRACE = 1  # seconds that an answer under way is given when the simulator stops
+IDLE = 60  # seconds after which an unused connection is closed; a client's pool is not to be surprised by it
 PATIENCE = 10.0  # seconds after which a server that does not start or stop is an error
 
 
@@ -40,6 +42,8 @@ class Simulator:
         topped_up: str = "100",
         chunk_delay: float = 0.0,
         answer_time: timedelta = STILL,
+        keep_alive: float = 1.0,
+        trailing_usage: bool = False,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
@@ -49,7 +53,9 @@ class Simulator:
             self.ledger.add_credit("granted", granted, expires_at=grant_expires_at)
         if parse_amount(topped_up, "topped_up"):
             self.ledger.add_credit("topped_up", topped_up)
-        self.app = create_app(self.clock, self.ledger, chunk_delay=chunk_delay, answer_time=answer_time)
+        self._manners = Manners(chunk_delay, answer_time, keep_alive, trailing_usage)
+        vendor = Vendor(self.clock, self.ledger, self._manners)
+        self.app = create_app(vendor)
         self._address = (host, port)
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -57,12 +63,12 @@ class Simulator:
 
     @property
     def answer_time(self) -> timedelta:
-        """How much time passes on a SimulatorClock while an answer is made; it can be changed between calls."""
-        return self._vendor.answer_time
+        """How much time passes while an answer is made; it can be changed between calls."""
+        return self._manners.answer_time
 
     @answer_time.setter
     def answer_time(self, duration: timedelta) -> None:
-        self._vendor.answer_time = duration
+        self._manners.answer_time = duration
 
     def __enter__(self) -> Self:
         listener = listen(*self._address)
@@ -91,12 +97,6 @@ class Simulator:
         """Serves in this thread until interrupted."""
         with contextlib.suppress(KeyboardInterrupt):
             _Server(self.app).run([listener])
-
-    @property
-    def _vendor(self) -> Vendor:
-        vendor = self.app.state.vendor
-        assert isinstance(vendor, Vendor)
-        return vendor
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -127,7 +127,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="h11",
+                http="httptools",
                 ws="none",
                 loop="asyncio",
                 lifespan="off",
@@ -136,6 +136,7 @@ class _Server(uvicorn.Server):
                 date_header=False,
                 server_header=False,
                 timeout_graceful_shutdown=GRACE,
+                timeout_keep_alive=IDLE,
             )
         )
         self.ready = threading.Event()
