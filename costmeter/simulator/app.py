@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from costmeter.simulator import control, routes
 from costmeter.simulator.clock import Clock
 from costmeter.simulator.errors import BadInputError, VendorError, error_body
+from costmeter.simulator.fault_plan import FaultPlan
 from costmeter.simulator.formats.chat import CHAT
 from costmeter.simulator.formats.fim import FIM
 from costmeter.simulator.formats.messages import MESSAGES
@@ -33,7 +34,7 @@ FORMATS = {
 }
 
 
-def create_app(vendor: Vendor) -> Starlette:
+def create_app(vendor: Vendor, plan: FaultPlan) -> Starlette:
     """DeepSeek's routes and the simulator's own."""
     app = Starlette(
         routes=[
@@ -46,6 +47,8 @@ def create_app(vendor: Vendor) -> Starlette:
             _post("/_simulator/credits", control.add_credit),
             _get("/_simulator/clock", control.show_clock),
             _post("/_simulator/clock", control.move_clock),
+            _get("/_simulator/faults", control.show_faults),
+            _post("/_simulator/faults", control.ask_for_faults),
         ],
         middleware=[Middleware(VendorHeaders, clock=vendor.clock)],
         exception_handlers={
@@ -57,6 +60,7 @@ def create_app(vendor: Vendor) -> Starlette:
     )
     app.router.redirect_slashes = False  # DeepSeek knows each path in one spelling.
     app.state.vendor = vendor
+    app.state.plan = plan
     return app
 
 

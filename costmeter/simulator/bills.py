@@ -23,6 +23,7 @@ class Bill:
     usage: Usage
     cost: int
     aborted: bool  # the client left before it was complete
+    fault: str | None  # what disturbed it
 
 
 @dataclass(frozen=True)
@@ -46,4 +47,5 @@ class PaidBill:
             "topped_up": format_amount(self.split.topped_up),
             "overdraft": format_amount(self.split.overdraft),
             "aborted": self.bill.aborted,
+            "fault": self.bill.fault,
         }

@@ -29,5 +29,5 @@ class Completion:
     """What the end of an answer tells its client."""
 
     at: datetime
-    usage: Usage
+    usage: Usage | None  # None: it is kept back
     trailing: bool  # told in a chunk of its own, behind the one that finishes

@@ -6,17 +6,22 @@ import re
 from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from costmeter.simulator.client import Client
 from costmeter.simulator.deliveries import AnswerStream, WholeAnswer
-from costmeter.simulator.errors import VendorError
+from costmeter.simulator.errors import BAD_GATEWAY_PAGE, BadInputError, VendorError, refusal
+from costmeter.simulator.fault_plan import FaultPlan
+from costmeter.simulator.faults import BAD_GATEWAY, RATE_LIMITED, SILENT, Fault
 from costmeter.simulator.formats.format import Format
 from costmeter.simulator.formats.messages import MESSAGES
 from costmeter.simulator.money import round_amount
 from costmeter.simulator.prices import models_at
 from costmeter.simulator.tokens import count_tokens
 from costmeter.simulator.vendor import Vendor
+
+FAULT_HEADER = "x-simulator-fault"
 
 Endpoint = Callable[[Request], Awaitable[ASGIApp]]
 
@@ -25,18 +30,30 @@ _KEY = re.compile(r"sk-\S+")
 
 
 def answering(form: Format) -> Endpoint:
-    """The endpoint for calls of a format: answered, streamed or whole."""
+    """The endpoint for calls of a format: answered, streamed or whole, or disturbed as it was asked for."""
 
     async def answer(request: Request) -> ASGIApp:
         vendor, body = vendor_of(request), await request.body()
-        call = vendor.admit(_authenticated(request, form), form.read_request(body))
-        return (AnswerStream if call.request.stream else WholeAnswer)(vendor, call, form)
+        try:
+            fault = plan_of(request).for_call(request.headers.get(FAULT_HEADER))
+            if fault and fault.refuses:
+                vendor.tally.refuse(fault.kind, on_demand=True)
+                return _refuse(fault)
+            call = vendor.admit(_authenticated(request, form), form.read_request(body))
+        except VendorError as error:
+            vendor.tally.refuse(str(error.status))
+            raise
+        except BadInputError:
+            vendor.tally.refuse("400")
+            raise
+        delivery = AnswerStream if call.request.stream else WholeAnswer
+        return delivery(vendor, call, form, fault)
 
     return answer
 
 
 async def count_message_tokens(request: Request) -> Response:
-    """The tokens that a message would have; nothing is billed."""
+    """The tokens that a message would have; nothing is billed, and no fault disturbs it."""
     body = await request.body()
     _authenticated(request, MESSAGES)
     asked, vendor = MESSAGES.read_request(body), vendor_of(request)
@@ -77,6 +94,13 @@ def vendor_of(request: Request) -> Vendor:
     return vendor
 
 
+def plan_of(request: Request) -> FaultPlan:
+    """Which calls this application disturbs."""
+    plan = request.app.state.plan
+    assert isinstance(plan, FaultPlan)
+    return plan
+
+
 def _authenticated(request: Request, form: Format | None = None) -> str:
     """The key of the call; any that looks like DeepSeek's is good."""
     x_api_key = request.headers.get("x-api-key") if form and form.takes_x_api_key else None
@@ -90,3 +114,18 @@ def _authenticated(request: Request, form: Format | None = None) -> str:
             401, f"Authentication Fails, Your api key: ****{header[-4:]} is invalid", "authentication_error"
         )
     return found[found.re.groups]
+
+
+def _refuse(fault: Fault) -> ASGIApp:
+    """What a call is sent that is refused on demand."""
+    if fault.kind == SILENT:
+        return _close
+    if fault.kind == BAD_GATEWAY:
+        return HTMLResponse(BAD_GATEWAY_PAGE, int(BAD_GATEWAY))
+    headers = {"retry-after": str(fault.retry_after)} if fault.kind == RATE_LIMITED else None
+    error = refusal(int(fault.kind))
+    return JSONResponse(error.as_json(), error.status, headers)
+
+
+async def _close(scope: Scope, receive: Receive, send: Send) -> None:
+    await Client(scope, receive, send).close()

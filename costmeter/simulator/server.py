@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
@@ -13,8 +14,10 @@ import uvicorn
 from starlette.applications import Starlette
 
 from costmeter.simulator.app import create_app
+from costmeter.simulator.client import Protocol
 from costmeter.simulator.clock import STILL, Clock, HostClock
 from costmeter.simulator.errors import BadInputError
+from costmeter.simulator.fault_plan import FaultPlan
 from costmeter.simulator.ledger import Ledger
 from costmeter.simulator.manners import Manners
 from costmeter.simulator.money import parse_amount
@@ -29,7 +32,8 @@ class Simulator:
     """DeepSeek on this machine, for the length of a `with` block.
 
     Over a SimulatorClock it stands still; given no clock it runs on the host's. Every key that looks like `sk-...`
-    spends from the one ledger.
+    spends from the one ledger. `faults` disturbs calls by chance: a rate for each fault, such as
+    {"429": 0.01, "reset;after=3": 0.02}, the same for the same seed and order of calls (see Fault and FaultPlan).
     """
 
     def __init__(
@@ -44,6 +48,8 @@ class Simulator:
         answer_time: timedelta = STILL,
         keep_alive: float = 1.0,
         trailing_usage: bool = False,
+        faults: Mapping[str, float] | None = None,
+        fault_seed: int = 0,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
@@ -55,7 +61,7 @@ class Simulator:
             self.ledger.add_credit("topped_up", topped_up)
         self._manners = Manners(chunk_delay, answer_time, keep_alive, trailing_usage)
         vendor = Vendor(self.clock, self.ledger, self._manners)
-        self.app = create_app(vendor)
+        self.app = create_app(vendor, FaultPlan(faults or {}, fault_seed))
         self._address = (host, port)
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -127,7 +133,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=Protocol,
                 ws="none",
                 loop="asyncio",
                 lifespan="off",

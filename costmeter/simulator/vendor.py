@@ -11,11 +11,12 @@ from costmeter.simulator.bills import Bill, PaidBill
 from costmeter.simulator.cache import PrefixCache
 from costmeter.simulator.calls import Call
 from costmeter.simulator.clock import Clock, SimulatorClock
-from costmeter.simulator.errors import VendorError
+from costmeter.simulator.errors import VendorError, refusal
 from costmeter.simulator.ledger import Ledger
 from costmeter.simulator.manners import Manners
 from costmeter.simulator.prices import Tariff, find_tariff
 from costmeter.simulator.requests import CallRequest
+from costmeter.simulator.tally import Tally
 from costmeter.simulator.tokens import count_tokens
 from costmeter.simulator.usage import Usage
 
@@ -27,6 +28,7 @@ class Vendor:
         self.clock = clock
         self.ledger = ledger
         self.manners = manners
+        self.tally = Tally()
         self._cache = PrefixCache()
 
     def admit(self, api_key: str, request: CallRequest) -> Call:
@@ -34,7 +36,7 @@ class Vendor:
         now = self.clock.now()
         tariff = self.tariff_of(request, now)
         if self.ledger.balance().total <= 0:
-            raise VendorError(402, "Insufficient Balance", "unknown_error")
+            raise refusal(402)
         answer = make_answer(request.prompt, thinks=request.thinks, max_tokens=request.max_tokens)
         fingerprint = fingerprint_of(api_key)
         usage = self._usage(fingerprint, request.prompt, answer)
@@ -52,7 +54,7 @@ class Vendor:
         """The seconds that a client has to wait for its answer: none where the clock can be moved instead."""
         return 0.0 if isinstance(self.clock, SimulatorClock) else self.manners.answer_time.total_seconds()
 
-    def complete(self, call: Call, *, aborted: bool = False) -> PaidBill:
+    def complete(self, call: Call, *, aborted: bool = False, fault: str | None = None) -> PaidBill:
         """Bills the call at the instant at which its answer is complete, which is now.
 
         A call that outlives the simulator's price table is billed by the tariff under which it began.
@@ -63,7 +65,8 @@ class Vendor:
         rates, usage = tariff.rates[self.ledger.currency][band], call.usage
         cost = rates.cost(cache_hit=usage.cache_hit, cache_miss=usage.cache_miss, output=usage.completion)
         model = call.request.model
-        bill = Bill(call.id, call.api_key, model, completed_at, band, usage, cost, aborted)
+        self.tally.bill(fault)
+        bill = Bill(call.id, call.api_key, model, completed_at, band, usage, cost, aborted, fault)
         return self.ledger.charge(bill)
 
     def _completion(self) -> datetime:

@@ -36,11 +36,11 @@ class Reply(NamedTuple):
         return next(filter(None, map(_usage_in, reversed(texts))), None)
 
 
-def call(base_url: str, path: str = "/chat/completions", **fields: Any) -> Reply:
-    """One call of a model of 2025, of a client that wants no second one."""
+def call(base_url: str, path: str = "/chat/completions", fault: str | None = None, **fields: Any) -> Reply:
+    """One call of a model of 2025, disturbed if so wished; of a client that wants no second one."""
     body = json.dumps({"model": "deepseek-chat", **ASKED[path], **fields}).encode()
     head = f"POST {path} HTTP/1.1\r\nhost: simulator\r\nauthorization: Bearer sk-test\r\nconnection: close\r\n"
-    head += f"content-length: {len(body)}\r\n"
+    head += f"content-length: {len(body)}\r\n" + (f"x-simulator-fault: {fault}\r\n" if fault else "")
     place = urlsplit(base_url)
     with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
         connection.sendall(head.encode() + b"\r\n" + body)

@@ -39,6 +39,7 @@ def test_the_books_of_a_call(http: httpx2.Client, client: OpenAI) -> None:
         "topped_up": "0.00035985",
         "overdraft": "0.00",
         "aborted": False,
+        "fault": None,
     }
 
 

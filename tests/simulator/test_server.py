@@ -77,6 +77,10 @@ def test_a_port_that_is_taken_or_impossible_is_refused_by_name() -> None:
         ({"chunk_delay": float("nan")}, "chunk_delay NaN: give seconds"),
         ({"keep_alive": 0}, "keep_alive 0: give seconds, more than 0"),
         ({"answer_time": timedelta(seconds=-1)}, "answer_time -1.0: give a time that is not negative"),
+        ({"faults": {"reset": 1.5}}, "rate of reset 1.5: give a share of the calls from 0 to 1"),
+        ({"faults": {"reset": 0.6, "silent": 0.6}}, "choose rates that add up to 1 at most"),
+        ({"faults": {"reste": 0.1}}, 'kind "reste": choose 400, 401'),
+        ({"faults": {"reset;after=x": 0.1}}, 'after_chunks "x": give a whole number of chunks'),
     ],
 )
 def test_a_bad_option_is_refused_by_name(options: dict[str, object], named: str) -> None:

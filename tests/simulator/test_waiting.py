@@ -115,7 +115,20 @@ def test_usage_can_trail_in_a_chunk_without_choices(clock: SimulatorClock) -> No
     ):
         stream: Any = ask(client, stream=True)
         *_, finishing, trailing = stream
+        silent: Any = ask(client, stream=True, extra_headers={"x-simulator-fault": "no_usage"})
+        *_, last = silent
 
     assert (finishing.choices[0].finish_reason, finishing.usage) == ("stop", None)
     assert trailing.choices == []
     assert trailing.usage.total_tokens > 0
+    assert (last.choices[0].finish_reason, last.usage) == ("stop", None)
+
+
+@pytest.mark.parametrize("fault", ["reset", "truncate", "garbage", "no_usage", "stall;seconds=0.01"])
+def test_a_slow_answer_is_disturbed_too(slow: Simulator, fault: str) -> None:
+    reply = call(slow.base_url, fault=fault)
+
+    assert "transfer-encoding: chunked" in reply.head
+    assert reply.body.startswith(b"\n" * 5)
+    assert reply.usage() is None
+    assert [paid.bill.fault for paid in slow.ledger.calls] == [fault.partition(";")[0]]

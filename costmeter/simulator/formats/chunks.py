@@ -19,8 +19,8 @@ def head(call: Call, kind: str) -> dict[str, object]:
 
 def body(call: Call, kind: str, choice: Choice, completion: Completion) -> dict[str, object]:
     """The whole answer."""
-    usage = completion.usage.as_json()
-    return {**head(call, kind), "choices": [choice], "usage": usage, "system_fingerprint": SYSTEM_FINGERPRINT}
+    usage = {} if completion.usage is None else {"usage": completion.usage.as_json()}
+    return {**head(call, kind), "choices": [choice], **usage, "system_fingerprint": SYSTEM_FINGERPRINT}
 
 
 def chunk(call: Call, kind: str, choices: list[Choice], usage: dict[str, object] | None = None) -> bytes:
@@ -34,7 +34,7 @@ def last_chunks(call: Call, kind: str, choice: Choice, completion: Completion) -
 
     A trailing usage comes in a chunk of its own that has no choice.
     """
-    usage = completion.usage.as_json()
-    if completion.trailing:
+    usage = completion.usage.as_json() if completion.usage else None
+    if completion.trailing and usage:
         return chunk(call, kind, [choice]) + chunk(call, kind, [], usage) + DONE
     return chunk(call, kind, [choice], usage) + DONE

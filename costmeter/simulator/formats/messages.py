@@ -46,7 +46,9 @@ def _model(name: str) -> str:
 def _body(call: Call, completion: Completion) -> bytes:
     content = [_block(call, kind, text) for kind, text in _blocks(call)]
     message = {**_message(call, content), "stop_reason": STOP_REASONS[call.answer.finish_reason]}
-    return encode({**message, "usage": {**_input(completion.usage), "output_tokens": completion.usage.completion}})
+    usage = completion.usage
+    told = {} if usage is None else {"usage": {**_input(usage), "output_tokens": usage.completion}}
+    return encode({**message, **told})
 
 
 def _opening(call: Call) -> list[bytes]:
@@ -60,10 +62,8 @@ def _opening(call: Call) -> list[bytes]:
 
 def _closing(call: Call, completion: Completion) -> bytes:
     delta = {"stop_reason": STOP_REASONS[call.answer.finish_reason], "stop_sequence": None}
-    usage = {"output_tokens": completion.usage.completion}
-    return named_event({"type": "message_delta", "delta": delta, "usage": usage}) + named_event(
-        {"type": "message_stop"}
-    )
+    told = {} if completion.usage is None else {"usage": {"output_tokens": completion.usage.completion}}
+    return named_event({"type": "message_delta", "delta": delta, **told}) + named_event({"type": "message_stop"})
 
 
 def _block_events(call: Call, index: int, kind: str, text: str) -> Iterator[bytes]:

@@ -90,7 +90,7 @@ def _opening(call: Call) -> list[bytes]:
 
 
 def _closing(call: Call, completion: Completion) -> bytes:
-    """The answer as a whole. There is no [DONE]."""
+    """The answer as a whole; a usage that is kept back is null here. There is no [DONE]."""
     response = _completed(call, completion)
     begun = sum(_EVENTS_OF_AN_ITEM + len(pieces(text)) for _, text in _items(call)) + _EVENTS_BEFORE_ITEMS
     return named_event({"type": f"response.{response['status']}", "response": response, "sequence_number": begun})
@@ -133,7 +133,7 @@ def _completed(call: Call, completion: Completion) -> Json:
         "incomplete_details": {"reason": "max_output_tokens"} if cut_short else None,
         "completed_at": int(completion.at.timestamp()),
         "output": [_item(call, kind, text) for kind, text in _items(call)],
-        "usage": _usage(completion.usage),
+        "usage": None if completion.usage is None else _usage(completion.usage),
     }
 
 
