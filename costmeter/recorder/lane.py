@@ -51,6 +51,12 @@ class State(NamedTuple):
     host: str
     delivered: Position = START
     unkept: int = 0  # calls that are dropped, or will be lost with the process's memory
+    unsure: int = 0  # of these, those whose delivery has begun: a kill now leaves open whether they are delivered
+
+    @property
+    def lost(self) -> str:
+        """How many calls are lost, once the process is gone."""
+        return f"{self.unkept - self.unsure} to {self.unkept}" if self.unsure else str(self.unkept)
 
     def as_bytes(self) -> bytes:
         """JSON in a fixed size, so that it is replaced in place: that works on a full disk, too."""
@@ -120,12 +126,12 @@ class Lane:
             return False
         return is_whole
 
-    def note(self, state_now: Callable[[], tuple[Position, int]]) -> None:
-        """Writes down what is delivered and how many calls are unkept, in place: that needs no space."""
+    def note(self, state_now: Callable[[], tuple[Position, int, int]]) -> None:
+        """Writes down what is delivered, and how many calls are unkept and unsure, in place: that needs no space."""
         with self._noting:
             said = None
             while said != (said := state_now()):  # a finalizer may have changed it while it was written
-                self._state = self._state._replace(delivered=said[0], unkept=said[1])
+                self._state = self._state._replace(delivered=said[0], unkept=said[1], unsure=said[2])
                 _replace(self._lock, self._state)
 
     def end(self) -> Position:

@@ -99,7 +99,11 @@ class Shipper:
         """Writes down in the lane what is delivered and what is not kept; from any thread, finalizers too."""
         lane = self._lane
         if lane is not None:
-            lane.note(lambda: (self._position, self._unkept()))
+            lane.note(self._state_now)
+
+    def _state_now(self) -> tuple[Position, int, int]:
+        hand = self._hand
+        return self._position, self._unkept(), 0 if hand is None else hand.unkept
 
     def counts(self) -> tuple[int, int]:
         """How many records are delivered, and how many wait."""
@@ -162,6 +166,7 @@ class Shipper:
                 taken = [self._memory.popleft() for _ in range(min(kept, self._batch))]
                 self._hand = _Hand([record for record, _ in taken], unkept=sum(is_unkept for _, is_unkept in taken))
             kept -= len(taken)
+            self.note()
             if not self._deliver_hand():
                 return False
         return True

@@ -405,6 +405,21 @@ def test_a_kill_while_nothing_can_be_written_is_counted(folder: Path, caplog: py
     assert leftovers(folder) == []
 
 
+def test_a_kill_during_a_delivery_from_memory_says_how_many_calls_are_in_doubt(folder: Path) -> None:
+    script = """
+    spool = Spool(lambda records: time.sleep(60), folder=folder)
+    spool._open_lane().allowance = 0
+    for number in range(3):
+        spool.append(ended(f"e-{number}"))
+    spool.flush(0.5)
+    spool.append(ended("e-3"))
+    """
+    killed(folder, script)
+
+    assert leftovers(folder) == []
+    assert [state.lost for _, state in losses(folder)] == ["1 to 4"]
+
+
 def test_with_sync_each_record_is_on_the_disk_before_the_call_returns(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
