@@ -21,7 +21,6 @@ logger = logging.getLogger("costmeter.recorder")
 
 LINGER = 0.25  # seconds in which records gather into one batch, unless somebody waits for them
 SWEEP = 10.0  # seconds after which the spool folder is looked through for what dead processes left
-TALK = 60.0  # seconds between two lines in the log that say what became of the records
 
 
 class _Hand(NamedTuple):
@@ -61,7 +60,6 @@ class Shipper:
         self._cycles = threading.Condition()
         self._begun = self._done = 0
         self._sweep_at = 0.0
-        self._talk_at = time.monotonic() + TALK
 
     @property
     def in_hand(self) -> int:
@@ -143,7 +141,6 @@ class Shipper:
         with self._cycles:
             self._done = number
             self._cycles.notify_all()
-        self._talk()
         return self._sweep()
 
     def _deliver_lane(self) -> bool:
@@ -230,8 +227,3 @@ class Shipper:
         else:
             self.hurry.wait(seconds)
         return not self.is_stopping
-
-    def _talk(self) -> None:
-        if time.monotonic() >= self._talk_at:
-            self._talk_at = time.monotonic() + TALK
-            logger.info("%d records delivered, %d waiting", *self.counts())
