@@ -80,7 +80,7 @@ def test_a_closed_spool_leaves_nothing_behind_and_starts_again(
     for event_id in ("e-1", "e-2"):
         call(spool, event_id)
         assert spool.close(10)
-        assert list(folder.iterdir()) == []
+        assert list(lanes(folder)) == []
     assert deliveries.ids == ["e-1", "e-2"]
 
 
@@ -214,7 +214,7 @@ def test_a_kill_loses_nothing_that_returned(folder: Path) -> None:
         "reason": "process died",
         "completed_at": "2026-11-20T10:00:02Z",
     }
-    assert list(folder.iterdir()) == []
+    assert list(lanes(folder)) == []
     assert leftovers(folder) == []
 
 
@@ -449,7 +449,26 @@ def test_a_lane_with_nothing_but_its_lock_is_removed(folder: Path) -> None:
 
     assert len(list(lanes(folder))) == 1
     assert leftovers(folder) == []
-    assert list(folder.iterdir()) == []
+    assert list(lanes(folder)) == []
+
+
+def test_a_process_that_starts_on_a_full_disk_takes_a_lane_that_was_kept_ready(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed(folder, 'Spool(deliveries, folder=folder).begin(intent("e-0"))')
+    assert len(list(folder.glob(".spare-*"))) == lane_module.SPARES
+    real = Path.mkdir
+
+    def no_space(path: Path, **options: object) -> None:
+        if path.parent == folder:
+            raise OSError(28, "No space left on device")
+        real(path, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "mkdir", no_space)
+    lane = Lane.open(folder)
+    assert lane.write(encode(ended("e-1")))
+    assert len(list(folder.glob(".spare-*"))) == lane_module.SPARES - 1
+    assert take_over(lane.folder) is None
 
 
 def test_positions_are_in_the_order_of_writing() -> None:
