@@ -19,7 +19,7 @@ from costmeter.recorder.leftovers import deliver_leftovers
 
 logger = logging.getLogger("costmeter.recorder")
 
-LINGER = 0.25  # seconds in which records gather into one batch, unless somebody waits for them
+LINGER = 0.8  # seconds in which records gather into one batch, unless somebody waits for them
 SWEEP = 10.0  # seconds after which the spool folder is looked through for what dead processes left
 
 

@@ -26,6 +26,7 @@ from sqlalchemy import Engine, make_url, select, text
 
 from costmeter.core.events import OK
 from costmeter.recorder.leftovers import losses
+from costmeter.recorder.spool import REOPEN
 from costmeter.simulator import Simulator
 from costmeter.store.engine import open_engine, reading
 from costmeter.store.tables import ChargeRow, EventRow
@@ -39,7 +40,7 @@ FAULTS = {
     "reset": 0.02, "reset;before_head": 0.01, "stall;seconds=0.3": 0.01, "truncate": 0.02, "garbage": 0.01,
     "garbage;noise=whole": 0.01, "silent": 0.01, "no_usage": 0.01, "429": 0.02, "500": 0.02, "503": 0.02,
 }  # fmt: skip
-SPACE = "3m"  # of the disk that the spool is on
+SPACE = "16m"  # of the disk that the spool is on
 
 
 class Said(NamedTuple):
@@ -144,7 +145,7 @@ def test_ten_thousand_calls_in_chaos(
     run: Run, postgres_url: str, postgres_server: str, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spool = disk / "spool"
-    for name, value in {"DATABASE_URL": postgres_url, "SPOOL_DIR": str(spool), "SPOOL_LIMIT": str(2 << 20)}.items():
+    for name, value in {"DATABASE_URL": postgres_url, "SPOOL_DIR": str(spool)}.items():
         monkeypatch.setenv(f"COSTMETER_{name}", value)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     administrator = open_engine(postgres_server.format("postgres"))
@@ -190,7 +191,8 @@ def check_each_once(said: Said, records: list[Any], lost: tuple[int, int], full:
     # memory leaves open whether it came to its end.
     assert len(missing) <= lost[1]
     assert lost[0] <= len(set(said.began) - set(times))
-    assert all(full[0] - 1 <= said.returned[number] <= full[1] + 1 for number in missing)
+    # A process that began on the full disk looks for space again after a while: until then it is full for it.
+    assert [n for n in missing if not full[0] - 1 <= said.returned[n] <= full[1] + REOPEN + 1] == []
     assert len(said.returned) >= CALLS - KILLS * 10
     died = [record for record in records if record.reason == "process died"]
     assert died
