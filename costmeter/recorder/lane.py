@@ -188,7 +188,7 @@ class Lane:
 
     def _begin(self, segment: int) -> Descriptor:
         path = segment_path(self.folder, segment)
-        begun = Descriptor.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND)
+        begun = Descriptor.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         self._readers[segment] = begun.duplicate()
         if self._sync:
             folder = Descriptor.open(self.folder, os.O_RDONLY)
@@ -204,6 +204,7 @@ def _make(spool: Path, state: State) -> tuple[Path, Descriptor]:
         lock = Descriptor.open(made / _STATE, os.O_RDWR | os.O_CREAT)
         fcntl.flock(lock.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _replace(lock, state)
+        Descriptor.open(segment_path(made, 0), os.O_RDWR | os.O_CREAT)  # a full disk may have no space for a name
     except OSError:
         shutil.rmtree(made, ignore_errors=True)
         raise

@@ -159,7 +159,7 @@ def test_delivered_segments_are_removed_while_calls_are_on_their_way(
             call(spool, f"{turn}-{number}")
         assert spool.flush(10)
 
-    kept = sorted(path.name for path in folder.glob("*/*.ndjson"))
+    kept = sorted(path.name for path in next(lanes(folder)).glob("*.ndjson"))
     assert kept[0] == "000000.ndjson"  # the long call's intent stands there
     assert 2 <= len(kept) <= 3
     spool.append(ended("long"), is_begun=True)
@@ -275,7 +275,7 @@ def test_the_lane_of_a_living_process_is_left_alone(folder: Path, spool: Spool) 
 
 def test_a_torn_line_costs_only_itself(folder: Path, spool: Spool) -> None:
     call(spool, "e-1")
-    path = next(folder.glob("*/*.ndjson"))
+    path = next(next(lanes(folder)).glob("*.ndjson"))
     with path.open("ab") as file:
         file.write(b'\n{"event_id":"torn","acc')
     call(spool, "e-2")
