@@ -14,4 +14,5 @@ Month = Annotated[str | None, typer.Option(help="The billing month, as YYYY-MM."
 From = Annotated[str | None, typer.Option("--from", help="Calls completed from this RFC 3339 instant on.")]
 To = Annotated[str | None, typer.Option("--to", help="Calls completed before this instant.")]
 Where = Annotated[list[str] | None, typer.Option(help="Only calls where KEY=VALUE; may be repeated.")]
+KnownAt = Annotated[str | None, typer.Option(help="Only what was known at this RFC 3339 instant; default: now.")]
 Timezone = Annotated[str | None, typer.Option(help="An IANA time zone.")]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, func, insert, select
 
 from costmeter.core.errors import NotFoundError
+from costmeter.store.known import by_then
 from costmeter.store.tables import QuarantineRow
 
 OPEN = "open"
@@ -62,8 +63,8 @@ def get(connection: Connection, key: bytes) -> Item:
     return Item(*row)
 
 
-def count(connection: Connection, *where: ColumnElement[bool]) -> int:
-    """How many items wait for somebody; a conflict does not, since its first version is booked."""
-    waits = (QuarantineRow.state == OPEN, QuarantineRow.kind != CONFLICT)
+def count(connection: Connection, known_at: datetime | None, *where: ColumnElement[bool]) -> int:
+    """How many items wait for somebody, or did so at an instant; a conflict does not, since its first is booked."""
+    waits = (QuarantineRow.state == OPEN, QuarantineRow.kind != CONFLICT, *by_then(QuarantineRow.received_at, known_at))
     query = select(func.count()).select_from(QuarantineRow).where(*waits, *where)
     return connection.scalar(query) or 0
