@@ -310,3 +310,6 @@ class QuarantineRow(Table):
     dropped_fields: Mapped[int] = mapped_column(Integer)
     place: Mapped[str]
     state: Mapped[str] = mapped_column(String(16))  # open, replayed or discarded
+    decided_at: Mapped[datetime | None]  # when it ceased to be open
+    decided_by: Mapped[str | None] = mapped_column(Name)
+    reason: Mapped[str | None]
