@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from costmeter.cli.database import snapshot
+from costmeter.cli.frozen import note_frozen
 from costmeter.cli.options import Account, AsJson, KnownAt
 from costmeter.cli.output import print_json, print_note, print_table
 from costmeter.core.events import DEFAULT_ACCOUNT
@@ -49,3 +50,4 @@ def balance(
     if unposted:
         when = "are not posted yet" if known is None else "were not posted then"
         print_note(f"costmeter: {unposted} calls {when} and not in this balance")
+    note_frozen([found])

@@ -13,13 +13,14 @@ from rich.progress import Progress
 
 from costmeter import wiring
 from costmeter.cli.database import database, snapshot
+from costmeter.cli.frozen import note_frozen
 from costmeter.cli.options import AnyAccount, AsJson, By, decided_by
 from costmeter.cli.output import print_json, print_line, print_note, print_table
 from costmeter.core.errors import InputError
 from costmeter.core.periods import format_instant
 from costmeter.services.discard_items import discard_items
 from costmeter.services.replay_items import Replayed, named_items, refused_items, replay_items
-from costmeter.store import quarantine
+from costmeter.store import accounts, quarantine
 from costmeter.store.engine import reading
 from costmeter.store.quarantine import Item
 from costmeter.store.tables import QuarantineRow
@@ -113,7 +114,10 @@ def replay(
             event_id=event_id,
             progress=lambda count: progress.update(task, advance=count),
         )
+        with reading(engine) as connection:
+            touched = accounts.listed(connection, replayed.tally.accounts)
     _print(replayed, as_json)
+    note_frozen(touched)
     raise typer.Exit(int(bool(replayed.still_open)))
 
 

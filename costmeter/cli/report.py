@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from costmeter.cli.database import snapshot
+from costmeter.cli.frozen import note_frozen
 from costmeter.cli.options import AnyAccount, AsJson, Currency, From, KnownAt, Month, Timezone, To, Where
 from costmeter.cli.output import print_json, print_line, print_table
 from costmeter.core.money import check_currency, format_amount
@@ -63,12 +64,14 @@ def report(
     dimensions = [name for name in by.split(",") if name]
     with snapshot() as connection:
         result = spend_report(connection, scope, by=dimensions, timezone=timezone)
+        in_scope = scope.accounts(connection)
     if as_json or form is Format.JSON:
         print_json(result.as_dict())
     elif form is Format.CSV:
         result.to_csv(sys.stdout)
     else:
         print_report(result, month, known)
+    note_frozen(in_scope)
 
 
 def scope_of(

@@ -24,7 +24,10 @@ class Home(NamedTuple):
 
 
 class Account(NamedTuple):
-    """An account as it stands; `version` numbers the newest fact of its ledger, `overdraft` is what it owes."""
+    """An account as it stands; `version` numbers the newest fact of its ledger, `overdraft` is what it owes.
+
+    While `frozen_at` says since when it is frozen, nothing is posted to it.
+    """
 
     account: str
     currency: str
@@ -33,6 +36,7 @@ class Account(NamedTuple):
     overdraft: int
     chain: bytes
     created_at: datetime
+    frozen_at: datetime | None
 
 
 _COLUMNS = tuple(getattr(AccountRow, name) for name in Account._fields)
