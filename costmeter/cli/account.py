@@ -13,9 +13,13 @@ from costmeter.cli.options import AsJson, Currency, Timezone
 from costmeter.cli.output import print_json, print_line, print_table
 from costmeter.core.money import format_amount
 from costmeter.core.periods import format_instant
+from costmeter.core.secrets import without_secrets
 from costmeter.services.add_account import add_account
-from costmeter.store import accounts, credits, events
+from costmeter.services.post_charges import post_charges
+from costmeter.services.release_account import release_account
+from costmeter.store import accounts, credits, events, freezes
 from costmeter.store.accounts import Account
+from costmeter.store.freezes import Freeze
 from costmeter.store.tables import PendingRow
 
 app = typer.Typer(help="Accounts: each keeps a balance in one currency and bills by one time zone.")
@@ -43,17 +47,18 @@ def list_accounts(as_json: AsJson = False) -> None:
     if as_json:
         print_json(found)
     else:
-        rows = [(a["account"], a["currency"], a["timezone"], a["created_at"]) for a in found]
-        print_table({"account": "left", "currency": "left", "time zone": "left", "created": "left"}, rows)
+        rows = [(a["account"], a["currency"], a["timezone"], a["created_at"], a["frozen_at"] or "") for a in found]
+        print_table(dict.fromkeys(("account", "currency", "time zone", "created", "frozen"), "left"), rows)
 
 
 @app.command()
 def show(name: Name, as_json: AsJson = False) -> None:
-    """Show an account: its opening, credits, overdraft and what is not posted yet."""
+    """Show an account: its opening, credits, overdraft, what is not posted yet, and why it was frozen or released."""
     with snapshot() as connection:
         account = accounts.get(connection, name)
         booked = [one.credit for one in credits.of_account(connection, account.account)]
         unposted = events.count_pending(connection, PendingRow.account == account.account)
+        decided = freezes.of_account(connection, account.account)
     opened = min((credit.effective_at for credit in booked), default=None)
     shown = {
         **_shown(account),
@@ -64,10 +69,36 @@ def show(name: Name, as_json: AsJson = False) -> None:
         "unposted": unposted,
     }
     if as_json:
-        print_json(shown)
+        print_json({**shown, "freezes": [_decision(freeze) for freeze in decided]})
         return
+    unknown = {"tracked_from": "not tracked: it has no credit", "frozen_at": "no"}
     for key, value in shown.items():
-        print_line(f"{key.replace('_', ' '):<14}{'not tracked: it has no credit' if value is None else value}")
+        print_line(f"{key.replace('_', ' '):<14}{unknown[key] if value is None else value}")
+    for freeze in decided:
+        at = format_instant(freeze.decided_at)
+        print_line(f"{freeze.kind:<14}{at} by {freeze.decided_by}: {freeze.reason}")
+
+
+@app.command()
+def release(
+    name: Name,
+    by: Annotated[str, typer.Option(help="Who answers for its ledger as it stands.")],
+    reason: Annotated[str, typer.Option(help="Why posting may go on.")],
+    as_json: AsJson = False,
+) -> None:
+    """Release an account that verify has frozen: what waits is posted, and posting goes on.
+
+    Its facts are not changed; what is kept beside them is rebuilt. From here on verify begins at this state, and only
+    verify --full tells again what was broken before.
+    """
+    now = datetime.now(UTC)
+    with database() as engine:
+        made = release_account(engine, name, by=by, reason=reason, now=now)
+        posted = post_charges(engine, without_secrets(name), book=wiring.price_book(), now=now)
+    if as_json:
+        print_json({"account": name, **_decision(made), "posted": posted})
+    else:
+        print_line(f"released account {name}: {posted} calls that waited are posted")
 
 
 def _shown(account: Account) -> dict[str, Any]:
@@ -76,4 +107,9 @@ def _shown(account: Account) -> dict[str, Any]:
         "currency": account.currency,
         "timezone": account.timezone,
         "created_at": format_instant(account.created_at),
+        "frozen_at": format_instant(account.frozen_at) if account.frozen_at else None,
     }
+
+
+def _decision(freeze: Freeze) -> dict[str, Any]:
+    return {**freeze._asdict(), "decided_at": format_instant(freeze.decided_at)}

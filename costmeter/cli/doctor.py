@@ -10,18 +10,20 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import typer
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from costmeter import wiring
 from costmeter.cli.database import bare_database
+from costmeter.cli.frozen import said_of
 from costmeter.cli.options import AsJson
 from costmeter.cli.output import print_json, print_line
 from costmeter.core.errors import CostmeterError
 from costmeter.prices.check import problems
 from costmeter.recorder.lane import Lane, size
 from costmeter.recorder.leftovers import losses, survey
-from costmeter.store import schema
-from costmeter.store.engine import journal_mode
+from costmeter.store import accounts, schema
+from costmeter.store.engine import journal_mode, reading
 
 
 class Check(NamedTuple):
@@ -51,12 +53,20 @@ def _checked_database() -> Iterator[Check]:
             else:
                 schema.check(engine)
                 yield Check("database", "yes", f"{engine.url.render_as_string()}, schema {schema.NEWEST}")
+                yield from _frozen_accounts(engine)
             if engine.dialect.name == "sqlite":
                 yield Check("SQLite", "yes", f"{sqlite3.sqlite_version}, journal {journal_mode()}")
     except CostmeterError as error:
         yield Check("database", "no", str(error))
     except DBAPIError as error:
         yield Check("database", "no", f"cannot be reached: {' '.join(str(error.orig).split())}")
+
+
+def _frozen_accounts(engine: Engine) -> Iterator[Check]:
+    with reading(engine) as connection:
+        for account in accounts.listed(connection):
+            if account.frozen_at is not None:
+                yield Check("ledger", "no", said_of(account))
 
 
 def _checked_prices() -> Iterator[Check]:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from costmeter.cli.database import snapshot
+from costmeter.cli.frozen import note_frozen
 from costmeter.cli.options import AnyAccount, Currency, From, Month, To, Where
 from costmeter.cli.output import output_file, print_note
 from costmeter.cli.report import scope_of
@@ -44,5 +45,7 @@ def charges(
     scope = scope_of(month=month, start=start, end=end, account=account, currency=currency, where=where)
     with snapshot() as connection, output_file(output) as out:
         count = write_charges_csv(connection, scope, out)
+        in_scope = scope.accounts(connection)
     if output is not None:
         print_note(f"wrote {count:,} charges to {output}")
+    note_frozen(in_scope)

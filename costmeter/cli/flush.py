@@ -6,10 +6,13 @@ from typing import Any
 
 from costmeter import wiring
 from costmeter.cli.database import database
+from costmeter.cli.frozen import note_frozen
 from costmeter.cli.options import AsJson
 from costmeter.cli.output import print_json, print_line
 from costmeter.recorder.leftovers import deliver_leftovers
 from costmeter.services.capture import capture
+from costmeter.store import accounts
+from costmeter.store.engine import reading
 
 
 def flush(as_json: AsJson = False) -> None:
@@ -22,7 +25,10 @@ def flush(as_json: AsJson = False) -> None:
             return True
 
         delivered = deliver_leftovers(wiring.spool_folder(), deliver)
+        with reading(engine) as connection:
+            known = accounts.listed(connection)
     if as_json:
         print_json({"delivered": delivered})
     else:
         print_line(f"{delivered} calls of processes that are gone delivered and posted")
+    note_frozen(known)

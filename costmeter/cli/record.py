@@ -17,11 +17,14 @@ from rich.progress import Progress
 
 from costmeter import wiring
 from costmeter.cli.database import database
+from costmeter.cli.frozen import note_frozen
 from costmeter.cli.options import AsJson
 from costmeter.cli.output import print_json, print_line, print_note
 from costmeter.core.errors import InputError
 from costmeter.services.capture import capture
 from costmeter.services.record_calls import Broken, Received, Tally
+from costmeter.store import accounts
+from costmeter.store.engine import reading
 
 BATCH = 1_000
 MOST_SHOWN = 20
@@ -43,7 +46,10 @@ def record(
                 capture(engine, received, book=wiring.price_book(), home=wiring.home(), occurrences=occurrences)
             )
             progress.update(task, advance=sum(size for _, size in batch))
+        with reading(engine) as connection:
+            touched = accounts.listed(connection, tally.accounts)
     _print(tally, as_json)
+    note_frozen(touched)
     raise typer.Exit(int(bool(tally.conflicts or tally.quarantined)))
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from costmeter.cli.database import snapshot
-from costmeter.cli.options import AnyAccount, AsJson, Currency, From, Month, Timezone, To, Where
+from costmeter.cli.frozen import note_frozen
+from costmeter.cli.options import AnyAccount, AsJson, Currency, From, KnownAt, Month, Timezone, To, Where
 from costmeter.cli.output import print_json, print_line, print_table
 from costmeter.core.money import check_currency, format_amount
-from costmeter.core.periods import format_instant, parse_instant
+from costmeter.core.periods import format_instant, parse_instant, parse_known_at
 from costmeter.reports.spend import AMOUNTS, DEFAULT_BY, DOUBTS, SpendReport, spend_report
 from costmeter.store.scope import Scope
 
@@ -50,20 +51,27 @@ def report(
         DEFAULT_BY
     ),
     timezone: Timezone = None,
+    known_at: KnownAt = None,
     form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
     as_json: AsJson = False,
 ) -> None:
-    """What was spent in a billing month, or by calls completed in an interval."""
-    scope = scope_of(month=month, start=start, end=end, account=account, currency=currency, where=where)
+    """What was spent in a billing month, or by calls completed in an interval.
+
+    --known-at T gives the report of T again: what came or was booked since is left out.
+    """
+    known = None if known_at is None else parse_known_at(known_at, datetime.now(UTC))
+    scope = scope_of(month=month, start=start, end=end, account=account, currency=currency, where=where, known_at=known)
     dimensions = [name for name in by.split(",") if name]
     with snapshot() as connection:
         result = spend_report(connection, scope, by=dimensions, timezone=timezone)
+        in_scope = scope.accounts(connection)
     if as_json or form is Format.JSON:
         print_json(result.as_dict())
     elif form is Format.CSV:
         result.to_csv(sys.stdout)
     else:
-        print_report(result, month)
+        print_report(result, month, known)
+    note_frozen(in_scope)
 
 
 def scope_of(
@@ -74,6 +82,7 @@ def scope_of(
     account: str | None,
     currency: str | None,
     where: list[str] | None,
+    known_at: datetime | None = None,
 ) -> Scope:
     """The scope that the options of a report or an export mean."""
     if currency is not None:
@@ -85,17 +94,18 @@ def scope_of(
         account=account,
         currency=currency,
         where=where or (),
+        known_at=known_at,
     )
 
 
-def print_report(result: SpendReport, month: str | None) -> None:
+def print_report(result: SpendReport, month: str | None, known_at: datetime | None = None) -> None:
     """The report as a table for people, with everything in doubt named below it."""
     assert result.interval.start is not None
     assert result.interval.end is not None
     interval = f"{format_instant(result.interval.start)} to {format_instant(result.interval.end)}"
-    print_line(
-        f"Spend in {result.currency or 'no currency'}, {f'billing month {month}' if month else 'calls completed'}"
-    )
+    what = f"billing month {month}" if month else "calls completed"
+    as_known = "" if known_at is None else f", as known at {format_instant(known_at)}"
+    print_line(f"Spend in {result.currency or 'no currency'}, {what}{as_known}")
     print_line(f"{interval} (end excluded), days and hours of {result.timezone}")
     if result.by:
         print_line(f"by {', '.join(result.by)}")

@@ -6,6 +6,7 @@ CostmeterError
  |   +- ConflictError     the same id or reference again, with other content
  +- NoPriceError      a quote was asked for where there is no tariff or rate
  +- NotFoundError     a name that is not there
+ +- FrozenError       the ledger of an account does not add up, and nothing is posted to it
  +- SetupError        the installation: schema, database, missing package
 """
 
@@ -53,6 +54,10 @@ class NoPriceError(CostmeterError):
 
 class NotFoundError(CostmeterError):
     """A name that is not in the database or the price book."""
+
+
+class FrozenError(CostmeterError):
+    """The ledger of an account does not add up; nothing is posted to it until it is released."""
 
 
 class SetupError(CostmeterError):

@@ -134,6 +134,13 @@ def check_account(value: object, field: str = "account") -> str:
     return without_secrets(value)[:ACCOUNT_LENGTH]
 
 
+def check_said(text: str, field: str) -> str:
+    """What somebody said of a decision, or who it was: 1 to 256 characters, cleaned of secrets."""
+    if not 0 < len(text.strip()) <= TEXT_LENGTH or _UNSTORABLE.search(text):
+        raise InputError(field, text, f"write 1 to {TEXT_LENGTH} characters")
+    return _cleaned_text(text.strip())
+
+
 def known_fields(body: object) -> tuple[dict[str, Any], int]:
     """The fields of an unusable event that may be kept, cleaned of secrets, and how many others were dropped."""
     if not isinstance(body, Mapping):

@@ -49,6 +49,14 @@ def parse_instant(value: object, field: str = "instant") -> datetime:
         raise InputError(field, value, f"is no instant: {error}") from None
 
 
+def parse_known_at(value: object, now: datetime) -> datetime:
+    """An instant to look back to; one ahead of now is refused, since nobody knows what will be known then."""
+    instant = parse_instant(value, "known_at")
+    if instant > now:
+        raise InputError("known_at", value, f"is ahead of now, {format_instant(now)}; leave it out for what is known")
+    return instant
+
+
 def as_utc(instant: datetime, field: str = "instant") -> datetime:
     """The same moment in UTC; a naive datetime is refused, since it names no moment."""
     if instant.utcoffset() is None:

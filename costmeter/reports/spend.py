@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, and_, case, func, literal, select, type_coerce
-from sqlalchemy.orm import aliased
+from sqlalchemy import BigInteger, ColumnElement, Connection, case, func, literal, select, type_coerce
 
 from costmeter.core.doubts import NEAR
 from costmeter.core.errors import InputError
@@ -19,8 +18,9 @@ from costmeter.reports.clock_doubts import movable_amount
 from costmeter.store import quarantine
 from costmeter.store.accounts import Account
 from costmeter.store.events import of_one_event
+from costmeter.store.known import count_unposted, is_superseded
 from costmeter.store.scope import Scope, dimension
-from costmeter.store.tables import ChargeRow, EventRow, PendingRow
+from costmeter.store.tables import ChargeRow, EventRow
 from costmeter.store.types import join_halves, sum_halves
 
 if TYPE_CHECKING:
@@ -186,23 +186,16 @@ def _doubts(connection: Connection, scope: Scope, in_scope: Sequence[Account]) -
     found = dict.fromkeys((FAILED, UNMETERED, "unposted"), 0)
     for account in in_scope:
         conditions = scope.events(account)
-        later = aliased(EventRow)
-        superseded = and_(later.account == EventRow.account, later.supersedes == EventRow.event_key)
-        superseded = and_(superseded, later.supersedes_at == EventRow.completed_at)
         statuses = (
             select(EventRow.status, func.count())
-            .where(*conditions, EventRow.status.in_((FAILED, UNMETERED)), ~select(later).where(superseded).exists())
+            .where(*conditions, EventRow.status.in_((FAILED, UNMETERED)), ~is_superseded(scope.known_at))
             .group_by(EventRow.status)
         )
         for status, count in connection.execute(statuses):
             found[status] += count
-        waits = of_one_event(EventRow, PendingRow)
-        found["unposted"] += (
-            connection.scalar(select(func.count()).select_from(EventRow).join(PendingRow, waits).where(*conditions))
-            or 0
-        )
+        found["unposted"] += count_unposted(connection, scope.known_at, *conditions)
     names = [account.account for account in in_scope]
-    return {**found, "quarantined": quarantine.count(connection, *scope.quarantine(names))}
+    return {**found, "quarantined": quarantine.count(connection, scope.known_at, *scope.quarantine(names))}
 
 
 def _shown(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine
 
 from costmeter.core.doubts import clock_doubt
+from costmeter.core.errors import FrozenError
 from costmeter.core.events import digest
 from costmeter.core.ledger import (
     Credit,
@@ -49,7 +50,8 @@ class _Posting(NamedTuple):
 def post_charges(engine: Engine, account: str, *, book: PriceBook, now: datetime) -> int:
     """Post everything of an account that waits; returns how many calls that were.
 
-    Each batch is one transaction under the account's lock, so that any number of posters may run.
+    Each batch is one transaction under the account's lock, so that any number of posters may run. What waits in a
+    frozen account goes on waiting.
     """
     posted = 0
     while batch := in_transaction(engine, lambda c: _post_batch(c, account, book, now)):
@@ -61,6 +63,8 @@ def post_charges(engine: Engine, account: str, *, book: PriceBook, now: datetime
 
 def _post_batch(connection: Connection, name: str, book: PriceBook, now: datetime) -> int:
     account = accounts.lock(connection, name)
+    if account.frozen_at is not None:
+        return 0
     waiting = events.oldest_pending(connection, name, BATCH)
     fold = Fold(connection, account, now)
     if waiting:
@@ -89,6 +93,10 @@ class Fold:
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.account.frozen_at is not None:
+            name, since = self.account.account, format_instant(self.account.frozen_at)
+            remedy = f"nothing is posted to it; see: costmeter account show {name}"
+            raise FrozenError(f"account {name!r} is frozen since {since}, as its ledger failed verify: {remedy}")
         self.purse = credits.purse_of(self.connection, self.account)
         self.before = credits.balances(self.connection, self.account.account)
         self.expired = {key: balance.expired for key, balance in self.before.items()}

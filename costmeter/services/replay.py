@@ -1,6 +1,7 @@
 """Replay an account's ledger from its facts, in the order of its sequence, by the same pure rules but from nothing.
 
-Whatever is stored beside the facts (prices, splits, balances, journal lines, digests) must come out the same.
+Whatever is stored beside the facts (prices, splits, balances, journal lines, digests) must come out the same. What an
+earlier replay has found whole need not be folded again: it left a checkpoint to begin from.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from costmeter.core.doubts import clock_doubt
-from costmeter.core.ledger import Purse, Split, charge_lines, credit_lines, expiry_lines, repayment_lines
+from costmeter.core.ledger import Split, charge_lines, credit_lines, expiry_lines, repayment_lines
 from costmeter.core.periods import month_of
 from costmeter.core.price_book import PriceBook
 from costmeter.core.pricing import Unpriced, price_event
 from costmeter.services.add_credit import seal_credit
 from costmeter.services.post_charges import charge_fact, price_columns, seal_charges, seal_move
 from costmeter.store import credits, journal
-from costmeter.store.accounts import NO_CHAIN, Account
+from costmeter.store.accounts import Account
+from costmeter.store.checkpoints import Checkpoint
 from costmeter.store.events import of_one_event, stored_event
 from costmeter.store.tables import ChargeRow, DeductionRow, EntryRow, EventRow, ExpiryRow, LineRow, RepaymentRow, Table
 
@@ -34,26 +36,28 @@ class Replay:
         connection: Connection,
         account: Account,
         *,
+        since: Checkpoint,
         book: Callable[[str], PriceBook | None],
         found: Callable[[int, str], None],
         progress: Callable[[int], None],
     ) -> None:
-        self.connection, self.account = connection, account
+        self.connection, self.account, self.since = connection, account, since
         self._book, self._found, self._progress = book, found, progress
-        self.purse = Purse()
-        self.expired: dict[int, int] = {}
         self.credits = {b.credit.credit_id: b for b in credits.of_account(connection, account.account)}
+        self.purse = since.purse([booked.credit for booked in self.credits.values()])
+        self.expired = dict(since.expired)
         self.repayments = {row.seq: row for row in self._rows(RepaymentRow)}
         self.expiries = {row.seq: row for row in self._rows(ExpiryRow)}
         self.lines: dict[int, dict[str, int]] = {}
         for row in self._rows(LineRow):
             self.lines.setdefault(row.seq, {})[row.journal_account] = row.amount
 
-    def run(self) -> None:
+    def run(self) -> Checkpoint:
+        """Fold what came after the checkpoint; returns how far that went."""
         charges = self._charges()
-        chain, last = NO_CHAIN, 0
+        chain, last = self.since.chain, self.since.seq
         unbooked = {
-            *(("credit", seq) for seq in self.credits),
+            *(("credit", seq) for seq in self.credits if seq > last),
             *(("repayment", seq) for seq in self.repayments),
             *(("expiry", seq) for seq in self.expiries),
         }
@@ -71,6 +75,8 @@ class Replay:
         for seq in sorted(self.lines):
             self._found(6, f"journal lines {self.lines[seq]} stand under entry {seq}, which is not there")
         self._check_projections(chain, last)
+        purse = self.purse
+        return Checkpoint(last, chain, purse.overdraft, purse.remaining, self.expired, self.since.event_key)
 
     def _fold(self, entry: Row[Any], charges: Iterator[_ChargePaid]) -> tuple[dict[str, int], bytes]:
         """The lines and the digest that an entry should have, by its facts."""
@@ -199,7 +205,7 @@ class Replay:
             select(*EventRow.__table__.columns, *columns, ChargeRow.status.label("charge_status"))
             .add_columns(ChargeRow.supersedes.label("charge_supersedes"))
             .join(ChargeRow, of_one_event(EventRow, ChargeRow))
-            .where(ChargeRow.account == self.account.account)
+            .where(ChargeRow.account == self.account.account, ChargeRow.seq > self.since.seq)
             .order_by(ChargeRow.seq)
         )
         for rows in self.connection.execute(query, execution_options={"yield_per": CHUNK}).partitions():
@@ -217,5 +223,6 @@ class Replay:
 
     def _rows(self, table: type[Table]) -> list[Row[Any]]:
         columns = table.__table__.columns
-        query = select(*columns).where(columns["account"] == self.account.account).order_by(columns["seq"])
+        mine = (columns["account"] == self.account.account, columns["seq"] > self.since.seq)
+        query = select(*columns).where(*mine).order_by(columns["seq"])
         return list(self.connection.execute(query))

@@ -8,20 +8,24 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Integer, Row, Select, case, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Engine, Integer, Row, case, func, literal_column, select
+from sqlalchemy import Table as SqlTable
 
 from costmeter.core.errors import NotFoundError
 from costmeter.core.price_book import PriceBook
 from costmeter.prices.read import read_edition
+from costmeter.services.checks import CHECKS, Check
+from costmeter.services.freeze_account import freeze_account
 from costmeter.services.replay import Replay
-from costmeter.store import accounts, editions
+from costmeter.store import accounts, checkpoints, editions, freezes
 from costmeter.store.accounts import Account
-from costmeter.store.engine import reading
-from costmeter.store.events import of_one_event
+from costmeter.store.checkpoints import START, Checkpoint
+from costmeter.store.engine import in_transaction, reading
 from costmeter.store.keys import identity_key
-from costmeter.store.tables import ChargeRow, DeductionRow, EventRow, IdentityRow, PendingRow, Table
+from costmeter.store.tables import EventRow, IdentityRow, Table
 from costmeter.store.types import ExactMoney, UtcInstant
 
 CHUNK = 2_000
@@ -36,6 +40,9 @@ PROMISES = {
 }
 
 
+_Books = dict[str, PriceBook | None]
+
+
 class Finding(NamedTuple):
     """One thing that breaks a promise."""
 
@@ -45,65 +52,127 @@ class Finding(NamedTuple):
 
 
 def verify(
-    engine: Engine, names: Sequence[str] | None = None, *, progress: Callable[[int], None] = lambda _: None
+    engine: Engine,
+    names: Sequence[str] | None = None,
+    *,
+    full: bool = False,
+    now: datetime | None = None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> list[Finding]:
-    """What breaks promises 1 to 6, nothing if all hold; `progress` is told how many charges were checked."""
+    """What breaks promises 1 to 6, nothing if all hold; `progress` is told how many charges were checked.
+
+    Each account is checked from where it was found whole the last time, or, with `full`, from its start. One that
+    fails is frozen: calls go on being recorded, but nothing is posted to it until somebody releases it.
+    """
     with reading(engine) as connection:
-        audit = _Audit(connection, progress)
+        listed = [account.account for account in accounts.listed(connection, names)]
+    books: _Books = {}
+    findings = []
+    for name in listed:
+        findings += _verify_account(engine, name, full, now or datetime.now(UTC), _Telling(books, progress))
+    return findings
+
+
+def count_unverified(engine: Engine, names: Sequence[str] | None = None, *, full: bool = False) -> int:
+    """How many facts of the ledgers `verify` has to look at: an upper bound of the charges among them."""
+    with reading(engine) as connection:
+        found = 0
         for account in accounts.listed(connection, names):
-            audit.account(account)
-        return audit.findings
+            since = START if full else _since(connection, account.account)
+            found += max(account.version - since.seq, 0)
+        return found
+
+
+def _verify_account(engine: Engine, name: str, full: bool, now: datetime, telling: _Telling) -> list[Finding]:
+    with reading(engine) as connection:
+        account = accounts.get(connection, name)
+        audit = _Audit(connection, account, START if full else _since(connection, name), telling)
+        audit.run()
+        findings = audit.findings
+        released = freezes.released_state(connection, name)
+        if findings and full and released != START:  # what a release answered for is told, and freezes no more
+            audit = _Audit(connection, account, released, telling._replace(progress=lambda _: None))
+            audit.run()
+        before = checkpoints.get(connection, name)
+    if audit.findings:
+        first, more = audit.findings[0], len(audit.findings) - 1
+        reason = f"promise {first.promise}: {first.what}" + (f", and {more} more" if more else "")
+        freeze_account(engine, name, by="verify", reason=reason, now=now)
+    elif audit.reached != before:
+        in_transaction(engine, lambda c: checkpoints.save(c, name, audit.reached, now))
+    return findings
+
+
+def _since(connection: Connection, name: str) -> Checkpoint:
+    return checkpoints.get(connection, name) or freezes.released_state(connection, name)
+
+
+class _Telling(NamedTuple):
+    """The editions that charges were priced by, as far as they were read, and who is told of the work done."""
+
+    books: _Books
+    progress: Callable[[int], None]
 
 
 class _Audit:
-    """Collects findings; knows the editions that charges were priced by."""
+    """Checks one account from a checkpoint on, and collects findings."""
 
-    def __init__(self, connection: Connection, progress: Callable[[int], None]) -> None:
-        self.connection = connection
-        self.progress = progress
+    def __init__(self, connection: Connection, account: Account, since: Checkpoint, telling: _Telling) -> None:
+        self.connection, self.account, self.since = connection, account, since
+        self.reached = since
         self.findings: list[Finding] = []
-        self._counts: Counter[tuple[int, str]] = Counter()
-        self._books: dict[str, PriceBook | None] = {}
+        self._telling = telling
+        self._counts: Counter[int] = Counter()
 
-    def account(self, account: Account) -> None:
-        name = account.account
-        self._every_event_is_known_by_its_ids(name)
-        for promise, checks in ((1, _ONCE), (4, _PAID)):
-            for what, query in checks.items():
-                self._names_what_breaks(promise, name, what, query)
+    def run(self) -> None:
+        name = self.account.account
+        newest = self._every_event_is_known_by_its_ids(name)
+        for check in CHECKS:
+            if self.since == START or check.newer is not None:
+                self._names_what_breaks(name, check)
         if self._numbers_are_integers(name):
-            Replay(
+            reached = Replay(
                 self.connection,
-                account,
+                self.account,
+                since=self.since,
                 book=self._book,
-                found=lambda promise, what: self._found(promise, name, what),
-                progress=self.progress,
+                found=self._found,
+                progress=self._telling.progress,
             ).run()
+            self.reached = reached._replace(event_key=max(self.since.event_key, checkpoints.before(newest)))
 
-    def _found(self, promise: int, account: str, what: str) -> None:
-        self._counts[promise, account] += 1
-        if self._counts[promise, account] <= MOST_FINDINGS:
-            self.findings.append(Finding(promise, account, what))
+    def _found(self, promise: int, what: str) -> None:
+        self._counts[promise] += 1
+        if self._counts[promise] <= MOST_FINDINGS:
+            self.findings.append(Finding(promise, self.account.account, what))
 
     def _book(self, edition: str) -> PriceBook | None:
         """The book of an edition; None where its text is gone or is another one."""
-        if edition not in self._books:
+        books = self._telling.books
+        if edition not in books:
             try:
                 text = editions.text_of(self.connection, edition)
             except NotFoundError:
                 text = ""
             is_whole = hashlib.sha256(text.encode()).hexdigest() == edition
-            self._books[edition] = read_edition(text) if is_whole else None
-        return self._books[edition]
+            books[edition] = read_edition(text) if is_whole else None
+        return books[edition]
 
-    def _names_what_breaks(self, promise: int, name: str, what: str, query: Select[Any]) -> None:
-        owner = query.selected_columns[0].table.c.account
-        for (key,) in self.connection.execute(query.where(owner == name).limit(MOST_FINDINGS)):
-            self._found(promise, name, f"{what}: {key.hex() if isinstance(key, bytes) else key}")
+    def _names_what_breaks(self, name: str, check: Check) -> None:
+        query = check.query.where(check.query.selected_columns[0].table.c.account == name)
+        if check.newer is not None:
+            query = query.where(*check.newer(self.since))
+        for (key,) in self.connection.execute(query.limit(MOST_FINDINGS)):
+            self._found(check.promise, f"{check.what}: {key.hex() if isinstance(key, bytes) else key}")
 
-    def _every_event_is_known_by_its_ids(self, name: str) -> None:
-        """Promise 1: each id of an event stands for it, or for the unmetered one it replaces: it cannot come again."""
+    def _every_event_is_known_by_its_ids(self, name: str) -> bytes:
+        """Promise 1: each id of an event stands for it, or for the unmetered one it replaces: it cannot come again.
+
+        Returns the newest key that was looked at.
+        """
+        newest = b""
         for rows in self._events(name):
+            newest = rows[-1].event_key
             known = self._known(name, rows)
             for row in rows:
                 own = {(row.event_key, row.completed_at)}
@@ -111,12 +180,13 @@ class _Audit:
                     allowed = own | {(row.supersedes, row.supersedes_at)} if kind == "event" else own
                     stands_for = known.get((row.provider, identity))
                     if stands_for is None or (kind != "response" and stands_for not in allowed):
-                        self._found(1, name, f"the {kind} id of an event does not stand for it: {row.event_id}")
+                        self._found(1, f"the {kind} id of an event does not stand for it: {row.event_id}")
+        return newest
 
     def _events(self, name: str) -> Iterator[Sequence[Row[Any]]]:
         query = select(*(getattr(EventRow, column) for column in _NAMED_BY))
         query = query.where(EventRow.account == name).order_by(EventRow.event_key).limit(CHUNK)
-        last = b""
+        last = self.since.event_key
         while rows := self.connection.execute(query.where(EventRow.event_key > last)).all():
             yield rows
             last = rows[-1].event_key
@@ -140,20 +210,35 @@ class _Audit:
             return True
         are_integers = True
         for table in Table.metadata.sorted_tables:
-            if "account" not in table.columns:
+            newer = self._newer(table)
+            if newer is None:
                 continue
             columns = [c for c in table.columns if isinstance(c.type, ExactMoney | UtcInstant | Integer)]
             others = [
                 func.sum(case((func.typeof(literal_column(c.name)).not_in(("integer", "null")), 1), else_=0))
                 for c in columns
             ]
-            counts = self.connection.execute(select(*others).select_from(table).where(table.c.account == name)).one()
+            counts = self.connection.execute(
+                select(*others).select_from(table).where(*newer, table.c.account == name)
+            ).one()
             for column, count in zip(columns, counts, strict=True):
                 if count:
                     are_integers = False
                     what = f"{count} values of {table.name}.{column.name} are no integers; the ledger was not replayed"
-                    self._found(2, name, what)
+                    self._found(2, what)
         return are_integers
+
+    def _newer(self, table: SqlTable) -> list[ColumnElement[bool]] | None:
+        """The condition that a row came after the checkpoint; None where there is nothing to look at.
+
+        A table that has no order of arrival is looked at whole if it is small, and else in a full run.
+        """
+        if "account" not in table.columns or (table.name in _UNORDERED and self.since != START):
+            return None
+        for name, value in (("seq", self.since.seq), ("event_key", self.since.event_key)):
+            if name in table.columns and table.name not in _SMALL:
+                return [table.c[name] > value]
+        return []
 
 
 def _identities(row: Row[Any]) -> Iterator[tuple[str, bytes]]:
@@ -165,35 +250,6 @@ def _identities(row: Row[Any]) -> Iterator[tuple[str, bytes]]:
         yield "measured", identity_key("measured", row.supersedes.hex())
 
 
-def _same_call(left: Any, right: Any) -> Any:
-    return select(right.account).where(of_one_event(left, right))
-
-
 _NAMED_BY = ("event_key", "completed_at", "provider", "event_id", "response_id", "supersedes", "supersedes_at")
-_MEASURED = EventRow.cache_hit_tokens.is_not(None)
-# Promise 1: each identity has its event, each measured call its one charge.
-_ONCE: dict[str, Select[Any]] = {
-    "an identity has no event": select(IdentityRow.event_key).where(~_same_call(IdentityRow, EventRow).exists()),
-    "a measured call is neither charged nor waiting": select(EventRow.event_id).where(
-        _MEASURED, ~_same_call(EventRow, ChargeRow).exists(), ~_same_call(EventRow, PendingRow).exists()
-    ),
-    "a call waits that is charged already": select(PendingRow.event_key).where(
-        _same_call(PendingRow, ChargeRow).exists()
-    ),
-    "what waits is no measured call": select(PendingRow.event_key).where(
-        ~_same_call(PendingRow, EventRow).where(_MEASURED).exists()
-    ),
-    "a charge has no measured call": select(ChargeRow.event_key).where(
-        ~_same_call(ChargeRow, EventRow).where(_MEASURED).exists()
-    ),
-    "a call counts other than once": select(EventRow.event_id)
-    .join(ChargeRow, of_one_event(EventRow, ChargeRow))
-    .group_by(EventRow.event_id, EventRow.event_key)
-    .having(func.sum(ChargeRow.sign) != 1),
-}
-# Promise 4: what credits gave, they gave for a charge.
-_PAID: dict[str, Select[Any]] = {
-    "a deduction pays for no charge": select(DeductionRow.event_key).where(
-        ~_same_call(DeductionRow, ChargeRow).where(DeductionRow.revision == ChargeRow.revision).exists()
-    )
-}
+_UNORDERED = {"identity", "quarantine"}
+_SMALL = {"pending", "checkpoint"}

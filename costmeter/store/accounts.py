@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, insert, select, update
 
 from costmeter.core.errors import NotFoundError
+from costmeter.core.periods import format_instant
 from costmeter.core.secrets import without_secrets
 from costmeter.store.tables import AccountRow
 
@@ -23,7 +24,10 @@ class Home(NamedTuple):
 
 
 class Account(NamedTuple):
-    """An account as it stands; `version` numbers the newest fact of its ledger, `overdraft` is what it owes."""
+    """An account as it stands; `version` numbers the newest fact of its ledger, `overdraft` is what it owes.
+
+    While `frozen_at` says since when it is frozen, nothing is posted to it.
+    """
 
     account: str
     currency: str
@@ -32,6 +36,7 @@ class Account(NamedTuple):
     overdraft: int
     chain: bytes
     created_at: datetime
+    frozen_at: datetime | None
 
 
 _COLUMNS = tuple(getattr(AccountRow, name) for name in Account._fields)
@@ -56,15 +61,19 @@ def listed(connection: Connection, names: Collection[str] | None = None) -> list
     return [Account(*row) for row in connection.execute(query)]
 
 
-def get(connection: Connection, name: str) -> Account:
-    """The account of that name, or, where the name is a key, of its fingerprint."""
+def get(connection: Connection, name: str, known_at: datetime | None = None) -> Account:
+    """The account of that name, or, where the name is a key, of its fingerprint; known_at must not be before it."""
     name = without_secrets(name)
     row = connection.execute(select(*_COLUMNS).where(AccountRow.account == name)).one_or_none()
     if row is None:
         raise NotFoundError(
             f"no account {name!r}; it is made at its first call or credit, or by: costmeter account add"
         )
-    return Account(*row)
+    account = Account(*row)
+    if known_at is not None and account.created_at > known_at:
+        made = format_instant(account.created_at)
+        raise NotFoundError(f"no account {name!r} was known at {format_instant(known_at)}; it was made at {made}")
+    return account
 
 
 def lock(connection: Connection, name: str) -> Account:

@@ -6,12 +6,14 @@ from collections import defaultdict
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import ColumnElement, Connection, and_, select
 
 from costmeter.core.ledger import GRANTED, TOPPED_UP
 from costmeter.core.money import format_amount
 from costmeter.store import credits
 from costmeter.store.accounts import Account
+from costmeter.store.events import of_one_event
+from costmeter.store.known import by_then
 from costmeter.store.tables import ChargeRow, DeductionRow, RepaymentRow
 from costmeter.store.types import join_halves, sum_halves
 
@@ -38,39 +40,51 @@ class Balance(NamedTuple):
         return {"is_available": self.total > 0, "balance_infos": [info]}
 
 
-def balance_at(connection: Connection, account: Account, at: datetime) -> Balance:
+def balance_at(connection: Connection, account: Account, at: datetime, known_at: datetime | None = None) -> Balance:
     """The balance as of an instant: credits in effect, less what calls completed until then took from them.
 
-    A credit is valued as of the instant, whether its start or expiry is posted yet or not.
+    A credit is valued as of the instant, whether its start or expiry is posted yet or not. With `known_at` only what
+    was booked by that instant counts: the balance as of `at` as it could be told then.
     """
-    spent = _spent(connection, account.account, at)
+    spent = _spent(connection, account.account, at, known_at)
     has = dict.fromkeys((GRANTED, TOPPED_UP), 0)
     for booked in credits.of_account(connection, account.account):
         credit = booked.credit
-        if credit.counts_at(at):
+        if credit.counts_at(at) and (known_at is None or booked.booked_at <= known_at):
             has[credit.kind] += credit.amount - spent[credit.credit_id]
-    return Balance(account.currency, has[GRANTED], has[TOPPED_UP] - _owed(connection, account.account, at))
+    owed = _owed(connection, account.account, at, known_at)
+    return Balance(account.currency, has[GRANTED], has[TOPPED_UP] - owed)
 
 
-def _spent(connection: Connection, account: str, at: datetime) -> dict[int, int]:
+def _spent(connection: Connection, account: str, at: datetime, known_at: datetime | None) -> dict[int, int]:
     """What each credit gave for calls completed, and overdraft repaid, until an instant."""
     spent: dict[int, int] = defaultdict(int)
     taken = select(DeductionRow.credit_id, *sum_halves(DeductionRow.amount))
     taken = taken.where(DeductionRow.account == account, DeductionRow.completed_at <= at)
+    if known_at is not None:  # a deduction is booked with its charge
+        paid = and_(of_one_event(DeductionRow, ChargeRow), DeductionRow.revision == ChargeRow.revision)
+        taken = taken.join(ChargeRow, paid).where(ChargeRow.booked_at <= known_at)
     repaid = select(RepaymentRow.credit_id, *sum_halves(RepaymentRow.amount))
-    repaid = repaid.where(RepaymentRow.account == account, RepaymentRow.effective_at <= at)
+    repaid = repaid.where(*_repaid(account, at, known_at))
     for query, group in ((taken, DeductionRow.credit_id), (repaid, RepaymentRow.credit_id)):
         for credit_id, high, low in connection.execute(query.group_by(group)):
             spent[credit_id] += join_halves(high, low)
     return spent
 
 
-def _owed(connection: Connection, account: str, at: datetime) -> int:
+def _owed(connection: Connection, account: str, at: datetime, known_at: datetime | None) -> int:
     """The overdraft of calls completed until an instant, less what was repaid until then."""
     owed = select(*sum_halves(ChargeRow.overdraft)).where(
-        and_(ChargeRow.account == account, ChargeRow.completed_at <= at, ChargeRow.overdraft != 0)
+        ChargeRow.account == account,
+        ChargeRow.completed_at <= at,
+        ChargeRow.overdraft != 0,
+        *by_then(ChargeRow.booked_at, known_at),
     )
-    repaid = select(*sum_halves(RepaymentRow.amount)).where(
-        RepaymentRow.account == account, RepaymentRow.effective_at <= at
-    )
+    repaid = select(*sum_halves(RepaymentRow.amount)).where(*_repaid(account, at, known_at))
     return join_halves(*connection.execute(owed).one()) - join_halves(*connection.execute(repaid).one())
+
+
+def _repaid(account: str, at: datetime, known_at: datetime | None) -> list[ColumnElement[bool]]:
+    """The condition that an account's repayment had been made."""
+    mine = [RepaymentRow.account == account, RepaymentRow.effective_at <= at]
+    return [*mine, *by_then(RepaymentRow.booked_at, known_at)]

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select
+from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, update
 
-from costmeter.core.errors import NotFoundError
+from costmeter.core.errors import InputError, NotFoundError
+from costmeter.store.known import by_then
 from costmeter.store.tables import QuarantineRow
 
-OPEN = "open"
+OPEN, REPLAYED, DISCARDED = "open", "replayed", "discarded"
+STATES = (OPEN, REPLAYED, DISCARDED)
 MALFORMED, REFUSED, CONFLICT = "malformed", "refused", "conflict"
 
 
@@ -31,6 +33,14 @@ class Item(NamedTuple):
     dropped_fields: int
     place: str
     state: str = OPEN
+    decided_at: datetime | None = None
+    decided_by: str | None = None
+    reason: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What people and scripts call it by."""
+        return self.item.hex()
 
 
 _COLUMNS = tuple(getattr(QuarantineRow, name) for name in Item._fields)
@@ -55,15 +65,45 @@ def listed(connection: Connection, *where: ColumnElement[bool], limit: int | Non
     return [Item(*row) for row in connection.execute(query)]
 
 
-def get(connection: Connection, key: bytes) -> Item:
+def get(connection: Connection, name: str) -> Item:
+    """The item of that name; raises InputError or NotFoundError."""
+    try:
+        key = bytes.fromhex(name)
+    except ValueError:
+        raise InputError("item", name, "is no item; see: costmeter quarantine list") from None
     row = connection.execute(select(*_COLUMNS).where(QuarantineRow.item == key)).first()
     if row is None:
-        raise NotFoundError(f"no item {key.hex()} in quarantine; see: costmeter quarantine list")
+        raise NotFoundError(f"no item {name} in quarantine; see: costmeter quarantine list")
     return Item(*row)
 
 
-def count(connection: Connection, *where: ColumnElement[bool]) -> int:
-    """How many items wait for somebody; a conflict does not, since its first version is booked."""
-    waits = (QuarantineRow.state == OPEN, QuarantineRow.kind != CONFLICT)
-    query = select(func.count()).select_from(QuarantineRow).where(*waits, *where)
-    return connection.scalar(query) or 0
+def get_open(connection: Connection, name: str) -> Item:
+    """The item of that name, about which nothing was decided yet."""
+    item = get(connection, name)
+    if item.state != OPEN:
+        raise InputError("item", name, f"was {item.state} before; see: costmeter quarantine show {name}")
+    return item
+
+
+def decide(connection: Connection, item: Item, state: str, *, at: datetime, by: str, reason: str | None) -> bool:
+    """Close an item that is open; False where somebody else has decided meanwhile."""
+    decision = {"state": state, "decided_at": at, "decided_by": by, "reason": reason}
+    return connection.execute(update(QuarantineRow).where(*_open(item)).values(decision)).rowcount == 1
+
+
+def refuse_again(connection: Connection, item: Item, field: str, error: str) -> None:
+    """Give an item that stays open its present reason."""
+    connection.execute(update(QuarantineRow).where(*_open(item)).values({"field": field, "error": error}))
+
+
+def count(connection: Connection, known_at: datetime | None, *where: ColumnElement[bool]) -> int:
+    """How many items wait for somebody, or did so at an instant; a conflict does not, since its first is booked."""
+    waits = QuarantineRow.state == OPEN
+    if known_at is not None:
+        waits = or_(waits, QuarantineRow.decided_at > known_at)
+    conditions = [waits, QuarantineRow.kind != CONFLICT, *by_then(QuarantineRow.received_at, known_at)]
+    return connection.scalar(select(func.count()).select_from(QuarantineRow).where(*conditions, *where)) or 0
+
+
+def _open(item: Item) -> tuple[ColumnElement[bool], ...]:
+    return QuarantineRow.account == item.account, QuarantineRow.item == item.item, QuarantineRow.state == OPEN

@@ -17,6 +17,7 @@ from costmeter.core.errors import InputError
 from costmeter.core.periods import Period, check_month, format_instant, month_period
 from costmeter.store import accounts
 from costmeter.store.accounts import Account
+from costmeter.store.known import by_then
 from costmeter.store.tables import AccountRow, ChargeRow, EventRow, QuarantineRow
 
 FILTERS: Mapping[str, Any] = {
@@ -56,6 +57,7 @@ class Scope:
     account: str | None = None
     currency: str | None = None
     where: Mapping[str, str] = field(default_factory=dict)
+    known_at: datetime | None = None  # only what had come by then
 
     @classmethod
     def checked(
@@ -67,20 +69,25 @@ class Scope:
         account: str | None = None,
         currency: str | None = None,
         where: Sequence[str] = (),
+        known_at: datetime | None = None,
     ) -> Scope:
         """A scope of the options as they are given; raises InputError where they contradict each other."""
         if (month is None) == (start is None and end is None):
             raise InputError("month", month, "give either a month, or from and to")
         if month is not None:
-            return cls(check_month(month), None, account, currency, _filters(where))
+            return cls(check_month(month), None, account, currency, _filters(where), known_at)
         if start is None or end is None or start >= end:
             shown = format_instant(start) if start else None
             raise InputError("from", shown, "give from and to, and from before to")
-        return cls(None, Period(start, end), account, currency, _filters(where))
+        return cls(None, Period(start, end), account, currency, _filters(where), known_at)
 
     def accounts(self, connection: Connection) -> list[Account]:
         """The accounts in scope, all of one currency; two currencies are never summed."""
-        found = [accounts.get(connection, self.account)] if self.account is not None else accounts.listed(connection)
+        if self.account is not None:
+            found = [accounts.get(connection, self.account, self.known_at)]
+        else:
+            listed = accounts.listed(connection)
+            found = [one for one in listed if self.known_at is None or one.created_at <= self.known_at]
         if self.currency is not None:
             return [account for account in found if account.currency == self.currency]
         currencies = sorted({account.currency for account in found})
@@ -91,7 +98,8 @@ class Scope:
 
     def charges(self, names: Sequence[str]) -> list[ColumnElement[bool]]:
         """The condition that a charge, joined with its event, is in scope."""
-        conditions = [ChargeRow.account.in_(names), *self._filters()]
+        booked = by_then(ChargeRow.booked_at, self.known_at)
+        conditions = [ChargeRow.account.in_(names), *booked, *self._filters()]
         if self.month is not None:
             return [*conditions, ChargeRow.billing_month == self.month]
         assert self.period is not None
@@ -102,13 +110,14 @@ class Scope:
         period = self.interval(account)
         filters = [condition for key, condition in zip(self.where, self._filters(), strict=True) if key != "band"]
         bounds = [EventRow.completed_at >= period.start, EventRow.completed_at < period.end]
-        return [EventRow.account == account.account, *bounds, *filters]
+        received = by_then(EventRow.received_at, self.known_at)
+        return [EventRow.account == account.account, *bounds, *received, *filters]
 
     def quarantine(self, names: Sequence[str]) -> list[ColumnElement[bool]]:
         """The condition that an item of quarantine is in scope; what it would be filtered by is not known of it."""
         owner = QuarantineRow.account
         # What was refused may name an account that nothing accepted has made yet.
-        unknown = owner.not_in(select(AccountRow.account))
+        unknown = owner.not_in(select(AccountRow.account).where(*by_then(AccountRow.created_at, self.known_at)))
         owners = [owner == self.account if self.account is not None else or_(owner.in_(names), unknown)]
         if self.month is not None:
             return [*owners, QuarantineRow.billing_month == self.month]

@@ -30,7 +30,7 @@ PARTITIONED = ("usage_event", "charge", "deduction")
 # Rows of these are never updated or deleted: the migrations forbid it by triggers.
 ADDED_ONLY = (
     "identity", "usage_event", "price_edition", "charge", "deduction", "credit", "repayment", "expiry", "journal_entry",
-    "journal_line",
+    "journal_line", "account_freeze",
 )  # fmt: skip
 _BY_COMPLETION = {"postgresql_partition_by": "RANGE (completed_at)"}
 Name = String(256)
@@ -52,6 +52,7 @@ class AccountRow(Table):
     overdraft: Mapped[int] = mapped_column(ExactTotal)
     chain: Mapped[bytes] = mapped_column(Key)  # the digest of the newest journal entry
     created_at: Mapped[datetime]
+    frozen_at: Mapped[datetime | None]  # a projection of `account_freeze`: since when nothing is posted
 
 
 class IdentityRow(Table):
@@ -135,6 +136,7 @@ class ChargeRow(Table):
         CheckConstraint("sign IN (1, -1)", name="charge_counts_once"),
         Index("charge_by_month", "account", "billing_month"),  # report, statement and export of a month
         Index("charge_by_completion", "account", "completed_at"),  # report --from --to, balance --at
+        Index("charge_by_seq", "account", "seq"),  # what verify has not seen yet
         _BY_COMPLETION,
     )
 
@@ -292,6 +294,31 @@ class PeriodRow(Table):
     changed_at: Mapped[datetime]
 
 
+class FreezeRow(Table):
+    """An account was frozen, or released to go on from a state of its ledger: who decided it, when and why."""
+
+    __tablename__ = "account_freeze"
+
+    account: Mapped[str] = mapped_column(ForeignKey("account.account"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(16))  # frozen or released
+    decided_at: Mapped[datetime]
+    decided_by: Mapped[str] = mapped_column(Name)
+    reason: Mapped[str]
+    state: Mapped[dict[str, Any] | None]
+
+
+class CheckpointRow(Table):
+    """A projection: how far an account's ledger was verified, and its purse at that point."""
+
+    __tablename__ = "checkpoint"
+
+    account: Mapped[str] = mapped_column(ForeignKey("account.account"), primary_key=True)
+    seq: Mapped[int]
+    state: Mapped[dict[str, Any]]
+    verified_at: Mapped[datetime]
+
+
 class QuarantineRow(Table):
     """What could not be used, and why: known fields only, or hash, size and place of a line that is no JSON."""
 
@@ -310,3 +337,6 @@ class QuarantineRow(Table):
     dropped_fields: Mapped[int] = mapped_column(Integer)
     place: Mapped[str]
     state: Mapped[str] = mapped_column(String(16))  # open, replayed or discarded
+    decided_at: Mapped[datetime | None]  # when it ceased to be open
+    decided_by: Mapped[str | None] = mapped_column(Name)
+    reason: Mapped[str | None]

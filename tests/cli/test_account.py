@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, text
 
 from tests.cli.running import Run, words, write
 from tests.make import an_event
 
-SHOWN = ("account", "currency", "timezone", "created_at")
+SHOWN = ("account", "currency", "timezone", "created_at", "frozen_at")
 
 
 def test_an_account_is_added_with_currency_and_time_zone(run: Run, database: str) -> None:
@@ -63,7 +64,8 @@ def test_the_list_has_every_account_by_name(run: Run, database: str) -> None:
     listed = run("account", "list", "--json").json
     assert [tuple(account) for account in listed] == [SHOWN] * 3
     assert {account["account"] for account in listed} == {"a", "b", "Ä"}
-    assert run("account", "list").done.splitlines()[1].split() == ["account", "currency", "time", "zone", "created"]
+    headings = ["account", "currency", "time", "zone", "created", "frozen"]
+    assert run("account", "list").done.splitlines()[1].split() == headings
 
 
 def test_an_account_shows_what_it_has_and_owes(run: Run, database: str, tmp_path: Path) -> None:
@@ -72,9 +74,9 @@ def test_an_account_shows_what_it_has_and_owes(run: Run, database: str, tmp_path
 
     shown = run("account", "show", "default", "--json").json
 
-    assert tuple(shown) == (*SHOWN, "tracked_from", "credits", "overdraft", "entries_to", "unposted")
-    values = ["2025-03-01T00:00:00Z", 1, "0.10", 2, 0]
-    assert list(shown.values())[4:] == values
+    assert tuple(shown) == (*SHOWN, "tracked_from", "credits", "overdraft", "entries_to", "unposted", "freezes")
+    values = ["2025-03-01T00:00:00Z", 1, "0.10", 2, 0, []]
+    assert list(shown.values())[5:] == values
     assert "overdraft     0.10\n" in run("account", "show", "default").done
 
 
@@ -88,3 +90,76 @@ def test_an_account_without_credits_is_shown_as_not_tracked(run: Run, sqlite: st
 def test_an_account_that_is_not_there_is_refused(run: Run, sqlite: str) -> None:
     says = "no account 'nobody'; it is made at its first call or credit, or by: costmeter account add"
     assert run("account", "show", "nobody").refused == says
+
+
+class TestFrozen:
+    """An account whose ledger failed verify says so wherever its figures are shown."""
+
+    NOTE = "costmeter: account default is frozen since {}, as its ledger failed verify: its calls are recorded and not "
+    NOTE += "posted; see: costmeter account show default\n"
+
+    @pytest.fixture
+    def frozen(self, run: Run, database: str, engine: Engine, tmp_path: Path) -> str:
+        """Since when; a call waits."""
+        run(*words("credit add --kind granted --amount 1.00 --effective-at 2025-03-01T00:00:00Z"))
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE credit_balance SET remaining = 5"))
+        assert run("verify").code == 1
+        run("record", write(tmp_path / "calls.ndjson", an_event()))
+        (account,) = run("account", "list", "--json").json
+        return str(account["frozen_at"])
+
+    def test_every_figure_says_so(self, run: Run, frozen: str, tmp_path: Path) -> None:
+        note = self.NOTE.format(frozen)
+        for command in ("report --month 2025-03", "report --month 2025-03 --json", "export charges --month 2025-03"):
+            ran = run(*words(command))
+            assert (ran.code, ran.err) == (0, note)
+        ran = run("balance")
+        assert (ran.code, ran.err) == (0, f"costmeter: 1 calls are not posted yet and not in this balance\n{note}")
+        ran = run("record", write(tmp_path / "more.ndjson", an_event("b"), an_event("c", account="team")))
+        assert (ran.code, ran.err) == (0, note)
+        assert run("report", "--month", "2025-03", "--account", "team").err == ""
+        assert run("flush").err == note
+        assert run("doctor").code == 1
+        assert f"no    ledger: {note.removeprefix('costmeter: ')}" in run("doctor").out
+
+    def test_it_is_shown_with_the_reason(self, run: Run, frozen: str) -> None:
+        shown = run("account", "show", "default", "--json").json
+        assert (shown["frozen_at"], shown["unposted"]) == (frozen, 1)
+        (freeze,) = shown["freezes"]
+        assert (freeze["number"], freeze["kind"], freeze["decided_by"]) == (1, "frozen", "verify")
+        assert freeze["reason"].startswith("promise 6: credit 1 is kept as CreditBalance(")
+        told = run("account", "show", "default").done
+        assert f"frozen at     {frozen}\n" in told
+        assert f"frozen        {frozen} by verify: promise 6: " in told
+        assert frozen in run("account", "list").done
+
+    def test_a_credit_is_refused(self, run: Run, frozen: str) -> None:
+        says = f"account 'default' is frozen since {frozen}, as its ledger failed verify: nothing is posted to it; "
+        refused = run(*words("credit add --kind granted --amount 1.00")).refused
+        assert refused == says + "see: costmeter account show default"
+
+    def test_it_is_released_by_name_and_reason_and_goes_on(self, run: Run, frozen: str) -> None:
+        told = run("account", "release", "default", "--by", "Ada", "--reason", "looked at").done
+        assert told == "released account default: 1 calls that waited are posted\n"
+
+        shown = run("account", "show", "default", "--json").json
+        assert (shown["frozen_at"], shown["unposted"]) == (None, 0)
+        released = shown["freezes"][1]
+        assert (released["kind"], released["decided_by"], released["reason"]) == ("released", "Ada", "looked at")
+        assert run("verify", "--json").json == {"charges": 1, "findings": [], "frozen": []}
+        assert run("balance", "--at", "2025-03-31T00:00:00Z", "--json").json["balance_infos"][0] == {
+            "currency": "USD",
+            "total_balance": "-0.10",
+            "granted_balance": "0.00",
+            "topped_up_balance": "-0.10",
+        }
+
+    def test_what_is_not_frozen_is_not_released(self, run: Run, sqlite: str) -> None:
+        run("account", "add", "team")
+        answer = ("--by", "Ada", "--reason", "looked at")
+        assert run("account", "release", "team", *answer).refused == (
+            "account 'team': is not frozen; there is nothing to release"
+        )
+        assert run("account", "release", "nobody", *answer).refused.startswith("no account 'nobody'; ")
+        assert run("account", "release", "team", "--by", "Ada").refused.startswith("Missing option '--reason'.")

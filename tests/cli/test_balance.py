@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
+from costmeter.core.periods import format_instant
 from tests.cli.running import Run, words, write
 from tests.make import an_event, record
 
@@ -94,3 +96,15 @@ def test_another_account_and_a_wrong_instant_are_refused(run: Run, sqlite: str) 
         "at 'yesterday': write an RFC 3339 instant such as 2025-03-01T16:30:00Z"
     )
     assert run("balance", "--at", "").refused.startswith("at '': write an RFC 3339 instant")
+
+
+def test_it_can_be_told_as_it_was_known(run: Run, spent: None) -> None:
+    ran = run("balance", "--known-at", "2025-03-03T12:00:00Z")
+    assert ran.refused.startswith("no account 'default' was known at 2025-03-03T12:00:00Z; it was made at 20")
+    known = format_instant(datetime.now(UTC))
+    assert amounts(run, "--at", "2025-03-03T12:00:00Z", "--known-at", known) == ["0.45", "0.45", "0.00"]
+    title = run("balance", "--known-at", known).done.splitlines()[0]
+    assert title == f"default at {known}, as known at {known}: not available"
+    assert run("balance", "--known-at", "2999-01-01T00:00:00Z").refused.startswith(
+        "known_at '2999-01-01T00:00:00Z': is ahead of now, "
+    )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from costmeter.core.periods import format_instant
 from tests.cli.running import Run, words, write
 from tests.make import MILLION, an_event, an_unmetered
 
@@ -273,3 +275,16 @@ def test_two_currencies_are_never_summed(run: Run, recorded: None, tmp_path: Pat
 )
 def test_a_scope_that_cannot_be_is_refused(run: Run, sqlite: str, options: str, says: str) -> None:
     assert run("report", *options.split()).refused.startswith(says)
+
+
+def test_it_can_be_told_as_it_was_known(run: Run, sqlite: str, tmp_path: Path) -> None:
+    run("record", write(tmp_path / "one.ndjson", an_event("a")))
+    known = format_instant(datetime.now(UTC))
+    then = run("report", "--month", "2025-03", "--json").json
+    run("record", write(tmp_path / "two.ndjson", an_event("b")))
+
+    assert run("report", "--month", "2025-03", "--known-at", known, "--json").json == then
+    assert run("report", "--month", "2025-03", "--json").json["totals"]["calls"] == 2
+    heading = run("report", "--month", "2025-03", "--known-at", known).done.splitlines()[0]
+    assert heading == f"Spend in USD, billing month 2025-03, as known at {known}"
+    assert run("report", "--month", "2025-03", "--known-at", "soon").refused.startswith("known_at 'soon': write an RFC")

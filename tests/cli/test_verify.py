@@ -21,9 +21,11 @@ def recorded(run: Run, database: str, tmp_path: Path) -> None:
 
 def test_kept_promises_are_told_one_by_one(run: Run, recorded: None) -> None:
     kept = [f"kept    {number}. {promise}" for number, promise in PROMISES.items()]
-    assert run("verify").done.splitlines() == [*kept, "2 charges checked"]
-    assert run("verify", "--json").json == {"charges": 2, "findings": []}
-    assert run("verify", "--account", "team").done.splitlines() == [*kept, "1 charges checked"]
+    assert run("verify").done.splitlines() == [*kept, "2 charges checked that were new"]
+    assert run("verify").done.splitlines() == [*kept, "0 charges checked that were new"]
+    assert run("verify", "--json").json == {"charges": 0, "findings": [], "frozen": []}
+    assert run("verify", "--full", "--json").json == {"charges": 2, "findings": [], "frozen": []}
+    assert run("verify", "--full", "--account", "team").done.splitlines() == [*kept, "1 charges checked"]
 
 
 def test_a_broken_promise_is_an_exit_of_1_with_its_reason(run: Run, recorded: None, engine: Engine) -> None:
@@ -38,7 +40,24 @@ def test_a_broken_promise_is_an_exit_of_1_with_its_reason(run: Run, recorded: No
     assert ran.code == 1
     (finding,) = json.loads(ran.out)["findings"]
     assert tuple(finding) == ("promise", "account", "what")
+    assert json.loads(ran.out)["frozen"] == ["default"]
     assert run("verify", "--account", "team").code == 0
+
+
+def test_a_frozen_account_is_an_exit_of_1_until_it_is_released(run: Run, recorded: None, engine: Engine) -> None:
+    """Also where it was put right meanwhile: nothing is posted to it all the same."""
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE credit_balance SET remaining = remaining + 5"))
+    assert run("verify").code == 1
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE credit_balance SET remaining = remaining - 5"))
+
+    ran = run("verify")
+    assert ran.code == 1
+    assert "BROKEN" not in ran.out
+    assert ran.err.startswith("costmeter: account default is frozen since ")
+    run("account", "release", "default", "--by", "Ada", "--reason", "put right")
+    assert run("verify").code == 0
 
 
 def test_an_account_that_is_not_there_is_refused(run: Run, sqlite: str) -> None:

@@ -6,8 +6,9 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from costmeter.services.freeze_account import freeze_account
 from costmeter.store.tables import ADDED_ONLY, Table
-from tests.make import an_event, grant, post, record_and_post, rows, top_up
+from tests.make import NOW, an_event, at, grant, post, record_and_post, rows, top_up
 
 TABLES = {mapper.class_.__tablename__: mapper.class_ for mapper in Table.registry.mappers}
 
@@ -20,6 +21,7 @@ def full(engine: Engine) -> Engine:
     top_up(engine, "5.00", "2025-03-04T00:00:00Z")  # repays
     grant(engine, "5.00", "2025-03-04T00:00:00Z", "2025-03-05T00:00:00Z")  # expires
     post(engine)
+    freeze_account(engine, "default", by="verify", reason="a test", now=at(NOW))
     return engine
 
 
@@ -37,4 +39,11 @@ def test_no_row_of_facts_can_be_changed_or_deleted(full: Engine) -> None:
 
 def test_what_is_not_a_fact_is_named(full: Engine) -> None:
     """Projections may be dropped and rebuilt, and quarantine, periods and accounts have a state."""
-    assert set(TABLES) - set(ADDED_ONLY) == {"account", "pending", "credit_balance", "period", "quarantine"}
+    assert set(TABLES) - set(ADDED_ONLY) == {
+        "account",
+        "checkpoint",
+        "credit_balance",
+        "pending",
+        "period",
+        "quarantine",
+    }

@@ -1,0 +1,34 @@
+"""Release an account that was frozen: somebody answers for its ledger as it stands, and posting goes on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine
+
+from costmeter.core.errors import InputError
+from costmeter.core.events import check_said
+from costmeter.store import accounts, checkpoints, freezes, projections
+from costmeter.store.engine import in_transaction
+from costmeter.store.freezes import RELEASED, Freeze
+
+
+def release_account(engine: Engine, name: str, *, by: str, reason: str, now: datetime) -> Freeze:
+    """Release a frozen account and keep who did it, when and why; InputError where it is not frozen.
+
+    Its facts stay as they are, and what is kept beside them is rebuilt from them. From here on `verify` begins at this
+    state: what broke before is told by a full run only, and freezes the account no more.
+    """
+    by, reason = check_said(by, "by"), check_said(reason, "reason")
+
+    def release(connection: Connection) -> Freeze:
+        account = accounts.lock(connection, accounts.get(connection, name).account)
+        if account.frozen_at is None:
+            raise InputError("account", name, "is not frozen; there is nothing to release")
+        state = projections.rebuild(connection, account)
+        made = Freeze(freezes.next_number(connection, account.account), RELEASED, now, by, reason)
+        freezes.add(connection, account.account, made, state)
+        checkpoints.save(connection, account.account, state, now)
+        return made
+
+    return in_transaction(engine, release)
