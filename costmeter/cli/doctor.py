@@ -64,9 +64,8 @@ def _checked_database() -> Iterator[Check]:
 
 def _frozen_accounts(engine: Engine) -> Iterator[Check]:
     with reading(engine) as connection:
-        for account in accounts.listed(connection):
-            if account.frozen_at is not None:
-                yield Check("ledger", "no", said_of(account))
+        for account in accounts.frozen(connection):
+            yield Check("ledger", "no", said_of(account))
 
 
 def _checked_prices() -> Iterator[Check]:

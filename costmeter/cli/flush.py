@@ -26,9 +26,9 @@ def flush(as_json: AsJson = False) -> None:
 
         delivered = deliver_leftovers(wiring.spool_folder(), deliver)
         with reading(engine) as connection:
-            known = accounts.listed(connection)
+            frozen = accounts.frozen(connection)
     if as_json:
         print_json({"delivered": delivered})
     else:
         print_line(f"{delivered} calls of processes that are gone delivered and posted")
-    note_frozen(known)
+    note_frozen(frozen)

@@ -115,9 +115,9 @@ def replay(
             progress=lambda count: progress.update(task, advance=count),
         )
         with reading(engine) as connection:
-            touched = accounts.listed(connection, replayed.tally.accounts)
+            frozen = accounts.frozen(connection)
     _print(replayed, as_json)
-    note_frozen(touched)
+    note_frozen(account for account in frozen if account.account in replayed.tally.accounts)
     raise typer.Exit(int(bool(replayed.still_open)))
 
 

@@ -47,9 +47,9 @@ def record(
             )
             progress.update(task, advance=sum(size for _, size in batch))
         with reading(engine) as connection:
-            touched = accounts.listed(connection, tally.accounts)
+            frozen = accounts.frozen(connection)
     _print(tally, as_json)
-    note_frozen(touched)
+    note_frozen(account for account in frozen if account.account in tally.accounts)
     raise typer.Exit(int(bool(tally.conflicts or tally.quarantined)))
 
 

@@ -75,8 +75,13 @@ class Replay:
         for seq in sorted(self.lines):
             self._found(6, f"journal lines {self.lines[seq]} stand under entry {seq}, which is not there")
         self._check_projections(chain, last)
-        purse = self.purse
-        return Checkpoint(last, chain, purse.overdraft, purse.remaining, self.expired, self.since.event_key)
+        return self.since._replace(
+            seq=last,
+            chain=chain,
+            overdraft=self.purse.overdraft,
+            remaining=self.purse.remaining,
+            expired=self.expired,
+        )
 
     def _fold(self, entry: Row[Any], charges: Iterator[_ChargePaid]) -> tuple[dict[str, int], bytes]:
         """The lines and the digest that an entry should have, by its facts."""

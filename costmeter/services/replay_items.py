@@ -63,7 +63,7 @@ def refused_items(connection: Connection, account: str | None = None) -> list[It
 def named_items(connection: Connection, names: Sequence[str], event_id: str | None = None) -> list[Item]:
     """The open items of these names; raises InputError or NotFoundError where one of them cannot be sent again.
 
-    `event_id` is for one conflict alone: the id that it is to be recorded by, which nothing else may have.
+    `event_id` is for one conflict alone: the id that it is to be recorded by, which no other event may have.
     """
     items = [quarantine.get_open(connection, name) for name in dict.fromkeys(names)]
     for item in items:
@@ -75,7 +75,8 @@ def named_items(connection: Connection, names: Sequence[str], event_id: str | No
             raise InputError("event_id", event_id, "gives one conflict an id of its own; name one, and nothing else")
         event = read_event(_with_own_id(items[0], event_id))
         identity = (event.account, event.provider, identity_key("event", event.event_id or ""))
-        if event.event_id is None or events.known(connection, [identity]):
+        known = events.known(connection, [identity]).get(identity)  # itself, where a replay was interrupted
+        if event.event_id is None or (known is not None and known.event.digest() != event.digest()):
             raise InputError("event_id", event_id, "must be an id that no event has yet")
     return items
 

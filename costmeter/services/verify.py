@@ -11,22 +11,21 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Engine, Integer, Row, case, func, literal_column, select
-from sqlalchemy import Table as SqlTable
+from sqlalchemy import Connection, Engine, Row, or_, select
 
 from costmeter.core.errors import NotFoundError
 from costmeter.core.price_book import PriceBook
 from costmeter.prices.read import read_edition
 from costmeter.services.checks import CHECKS, Check
 from costmeter.services.freeze_account import freeze_account
+from costmeter.services.integers import not_integers
 from costmeter.services.replay import Replay
-from costmeter.store import accounts, checkpoints, editions, freezes
+from costmeter.store import accounts, checkpoints, credits, editions, freezes
 from costmeter.store.accounts import Account
-from costmeter.store.checkpoints import START, Checkpoint
+from costmeter.store.checkpoints import START, Checkpoint, before
 from costmeter.store.engine import in_transaction, reading
 from costmeter.store.keys import identity_key
-from costmeter.store.tables import EventRow, IdentityRow, Table
-from costmeter.store.types import ExactMoney, UtcInstant
+from costmeter.store.tables import EventRow, IdentityRow, PendingRow
 
 CHUNK = 2_000
 MOST_FINDINGS = 100  # of one promise and account: a broken database would fill a terminal
@@ -86,6 +85,9 @@ def count_unverified(engine: Engine, names: Sequence[str] | None = None, *, full
 def _verify_account(engine: Engine, name: str, full: bool, now: datetime, telling: _Telling) -> list[Finding]:
     with reading(engine) as connection:
         account = accounts.get(connection, name)
+        kept = checkpoints.get(connection, name)
+        if kept is not None and not full and _is_as_it_was(connection, account, kept):
+            return []
         audit = _Audit(connection, account, START if full else _since(connection, name), telling)
         audit.run()
         findings = audit.findings
@@ -93,18 +95,31 @@ def _verify_account(engine: Engine, name: str, full: bool, now: datetime, tellin
         if findings and full and released != START:  # what a release answered for is told, and freezes no more
             audit = _Audit(connection, account, released, telling._replace(progress=lambda _: None))
             audit.run()
-        before = checkpoints.get(connection, name)
     if audit.findings:
         first, more = audit.findings[0], len(audit.findings) - 1
         reason = f"promise {first.promise}: {first.what}" + (f", and {more} more" if more else "")
         freeze_account(engine, name, by="verify", reason=reason, now=now)
-    elif audit.reached != before:
+    elif audit.reached != kept:
         in_transaction(engine, lambda c: checkpoints.save(c, name, audit.reached, now))
     return findings
 
 
 def _since(connection: Connection, name: str) -> Checkpoint:
     return checkpoints.get(connection, name) or freezes.released_state(connection, name)
+
+
+def _is_as_it_was(connection: Connection, account: Account, checkpoint: Checkpoint) -> bool:
+    """Whether nothing has come to an account since its checkpoint, nothing waits, and its balances are the same."""
+    name = account.account
+    kept = (account.version, account.overdraft, account.chain)
+    if kept != (checkpoint.seq, checkpoint.overdraft, checkpoint.chain):
+        return False
+    came = select(EventRow.account).where(EventRow.account == name, EventRow.event_key > checkpoint.newest).exists()
+    waits = select(PendingRow.account).where(PendingRow.account == name).exists()
+    if connection.scalar(select(or_(came, waits))):
+        return False
+    same = {key: (balance.remaining, balance.expired) for key, balance in credits.balances(connection, name).items()}
+    return same == {key: (left, checkpoint.expired[key]) for key, left in checkpoint.remaining.items()}
 
 
 class _Telling(NamedTuple):
@@ -130,7 +145,10 @@ class _Audit:
         for check in CHECKS:
             if self.since == START or check.newer is not None:
                 self._names_what_breaks(name, check)
-        if self._numbers_are_integers(name):
+        others = [*not_integers(self.connection, name, self.since)]
+        for what in others:
+            self._found(2, what)
+        if not others:
             reached = Replay(
                 self.connection,
                 self.account,
@@ -139,7 +157,8 @@ class _Audit:
                 found=self._found,
                 progress=self._telling.progress,
             ).run()
-            self.reached = reached._replace(event_key=max(self.since.event_key, checkpoints.before(newest)))
+            newest = max(newest, self.since.newest)
+            self.reached = reached._replace(event_key=max(self.since.event_key, before(newest)), newest=newest)
 
     def _found(self, promise: int, what: str) -> None:
         self._counts[promise] += 1
@@ -204,42 +223,6 @@ class _Audit:
                 known[found.provider, found.identity] = (found.event_key, found.completed_at)
         return known
 
-    def _numbers_are_integers(self, name: str) -> bool:
-        """Promise 2: SQLite keeps any type in any column; every amount, count and instant must be an integer."""
-        if self.connection.dialect.name != "sqlite":
-            return True
-        are_integers = True
-        for table in Table.metadata.sorted_tables:
-            newer = self._newer(table)
-            if newer is None:
-                continue
-            columns = [c for c in table.columns if isinstance(c.type, ExactMoney | UtcInstant | Integer)]
-            others = [
-                func.sum(case((func.typeof(literal_column(c.name)).not_in(("integer", "null")), 1), else_=0))
-                for c in columns
-            ]
-            counts = self.connection.execute(
-                select(*others).select_from(table).where(*newer, table.c.account == name)
-            ).one()
-            for column, count in zip(columns, counts, strict=True):
-                if count:
-                    are_integers = False
-                    what = f"{count} values of {table.name}.{column.name} are no integers; the ledger was not replayed"
-                    self._found(2, what)
-        return are_integers
-
-    def _newer(self, table: SqlTable) -> list[ColumnElement[bool]] | None:
-        """The condition that a row came after the checkpoint; None where there is nothing to look at.
-
-        A table that has no order of arrival is looked at whole if it is small, and else in a full run.
-        """
-        if "account" not in table.columns or (table.name in _UNORDERED and self.since != START):
-            return None
-        for name, value in (("seq", self.since.seq), ("event_key", self.since.event_key)):
-            if name in table.columns and table.name not in _SMALL:
-                return [table.c[name] > value]
-        return []
-
 
 def _identities(row: Row[Any]) -> Iterator[tuple[str, bytes]]:
     """Every identity that recording an event gave it."""
@@ -251,5 +234,3 @@ def _identities(row: Row[Any]) -> Iterator[tuple[str, bytes]]:
 
 
 _NAMED_BY = ("event_key", "completed_at", "provider", "event_id", "response_id", "supersedes", "supersedes_at")
-_UNORDERED = {"identity", "quarantine"}
-_SMALL = {"pending", "checkpoint"}

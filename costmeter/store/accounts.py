@@ -61,6 +61,12 @@ def listed(connection: Connection, names: Collection[str] | None = None) -> list
     return [Account(*row) for row in connection.execute(query)]
 
 
+def frozen(connection: Connection) -> list[Account]:
+    """The accounts that nothing is posted to, by name."""
+    query = select(*_COLUMNS).where(AccountRow.frozen_at.is_not(None)).order_by(AccountRow.account)
+    return [Account(*row) for row in connection.execute(query)]
+
+
 def get(connection: Connection, name: str, known_at: datetime | None = None) -> Account:
     """The account of that name, or, where the name is a key, of its fingerprint; known_at must not be before it."""
     name = without_secrets(name)

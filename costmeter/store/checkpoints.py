@@ -18,7 +18,10 @@ OVERLAP = 60_000  # milliseconds
 
 
 class Checkpoint(NamedTuple):
-    """An account's ledger up to a number of its sequence, and its events up to a key."""
+    """An account's ledger up to a number of its sequence, and its events up to a key.
+
+    `newest` is the newest event that was seen, and `event_key` the key from which on they are looked at again.
+    """
 
     seq: int
     chain: bytes
@@ -26,6 +29,7 @@ class Checkpoint(NamedTuple):
     remaining: Mapping[int, int]  # by credit
     expired: Mapping[int, int]
     event_key: bytes
+    newest: bytes
 
     def purse(self, credits: Collection[Credit]) -> Purse:
         """The purse at this point, of the credits that were booked by then."""
@@ -34,11 +38,11 @@ class Checkpoint(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         credits = [[credit_id, left, self.expired[credit_id]] for credit_id, left in self.remaining.items()]
-        keys = {"chain": self.chain.hex(), "event_key": self.event_key.hex()}
+        keys = {name: getattr(self, name).hex() for name in ("chain", "event_key", "newest")}
         return {"seq": self.seq, "overdraft": self.overdraft, "credits": credits, **keys}
 
 
-START = Checkpoint(0, NO_CHAIN, 0, {}, {}, b"")
+START = Checkpoint(0, NO_CHAIN, 0, {}, {}, b"", b"")
 
 
 def from_dict(state: Mapping[str, Any]) -> Checkpoint:
@@ -49,6 +53,7 @@ def from_dict(state: Mapping[str, Any]) -> Checkpoint:
         remaining={credit_id: remaining for credit_id, remaining, _ in state["credits"]},
         expired={credit_id: expired for credit_id, _, expired in state["credits"]},
         event_key=bytes.fromhex(state["event_key"]),
+        newest=bytes.fromhex(state["newest"]),
     )
 
 

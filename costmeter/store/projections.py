@@ -45,8 +45,9 @@ def rebuild(connection: Connection, account: Account) -> Checkpoint:
     _rebuild_pending(connection, name)
     remaining = {key: balance.remaining for key, balance in balances.items()}
     expired = {key: balance.expired for key, balance in balances.items()}
-    newest_event = connection.scalar(select(func.max(EventRow.event_key)).where(EventRow.account == name))
-    return Checkpoint(seq, chain, overdraft, remaining, expired, newest_event or b"")
+    by_key = select(EventRow.event_key).where(EventRow.account == name).order_by(EventRow.event_key.desc()).limit(1)
+    newest_event = connection.scalar(by_key) or b""
+    return Checkpoint(seq, chain, overdraft, remaining, expired, newest_event, newest_event)
 
 
 def _balances(connection: Connection, name: str) -> dict[int, CreditBalance]:

@@ -133,6 +133,22 @@ class TestCheckpoints:
 
         assert any(says in what for what in said), said
 
+    @pytest.mark.parametrize(
+        ("statement", "promise"),
+        [
+            ("UPDATE credit_balance SET remaining = remaining + 1 WHERE credit_id = 2", 6),
+            ("UPDATE account SET overdraft = 5 WHERE account = 'default'", 6),
+            ("INSERT INTO pending SELECT account, event_key, completed_at FROM usage_event WHERE event_id = 'a'", 1),
+        ],
+        ids=["a balance", "the overdraft", "what waits"],
+    )
+    def test_the_usual_run_looks_at_what_is_kept_for_speed_though_nothing_is_new(
+        self, begun: Engine, statement: str, promise: int
+    ) -> None:
+        checked(begun)
+        tamper(begun, statement)
+        assert {finding.promise for finding in verify(begun, now=at(NOW))} == {promise}
+
     def test_a_run_that_fails_does_not_move_it(self, begun: Engine) -> None:
         checked(begun)
         kept = rows(begun, CheckpointRow, CheckpointRow.account)

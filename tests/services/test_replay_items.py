@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from costmeter.reports.spend import spend_report
 from costmeter.services.discard_items import discard_items
@@ -183,6 +183,15 @@ class TestConflicts:
         assert second["detail"]["item"] == conflict
         assert states(engine) == [("conflict", "replayed")]
         assert verify(engine) == []
+
+    def test_with_an_id_of_its_own_it_can_be_interrupted(self, engine: Engine, conflict: str) -> None:
+        """Recorded and not closed: run again, the same command finds what it had recorded."""
+        replay(engine, conflict, event_id="b")
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE quarantine SET state = 'open'"))
+
+        assert outcome(replay(engine, conflict, event_id="b").tally) == (0, 1, 0, 0)
+        assert states(engine) == [("conflict", "replayed")]
 
 
 def test_an_unmetered_call_can_be_replayed_too(engine: Engine) -> None:
