@@ -11,6 +11,7 @@ from sqlalchemy import Connection, insert, select, update
 from costmeter.core.ledger import Credit, Purse
 from costmeter.store.accounts import Account
 from costmeter.store.tables import CreditBalanceRow, CreditRow, ExpiryRow, RepaymentRow
+from costmeter.store.types import join_halves, sum_halves
 
 
 class BookedCredit(NamedTuple):
@@ -71,6 +72,14 @@ def purse_of(connection: Connection, account: Account) -> Purse:
     left = balances(connection, account.account)
     credits = [booked.credit for booked in of_account(connection, account.account)]
     return Purse(credits, {key: balance.remaining for key, balance in left.items()}, account.overdraft)
+
+
+def repaid(connection: Connection, account: str, upto: int) -> dict[int, int]:
+    """What each topped-up credit repaid, all in all."""
+    query = select(RepaymentRow.credit_id, *sum_halves(RepaymentRow.amount)).group_by(RepaymentRow.credit_id)
+    query = query.where(RepaymentRow.account == account, RepaymentRow.seq <= upto)
+    sums = {credit_id: join_halves(high, low) for credit_id, high, low in connection.execute(query)}
+    return {credit_id: amount for credit_id, amount in sums.items() if amount}
 
 
 def save_balances(connection: Connection, account: str, changed: Mapping[int, CreditBalance]) -> None:

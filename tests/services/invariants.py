@@ -26,6 +26,7 @@ from tests.make import rows
 
 Rows = dict[str, list[dict[str, Any]]]
 PARTS = ("granted", "topped_up", "overdraft", "untracked")
+OTHER_MONEY = ("cost", "cost_cache_hit", "cost_cache_miss", "cost_output", "cache_savings", "off_peak_savings")
 TABLES = {
     "charge": ChargeRow, "deduction": DeductionRow, "credit": CreditRow, "left": CreditBalanceRow,
     "repayment": RepaymentRow, "expiry": ExpiryRow, "entry": EntryRow, "line": LineRow, "event": EventRow,
@@ -57,19 +58,40 @@ def journal_balances(lines: list[dict[str, Any]]) -> dict[str, int]:
 
 def _check_charges(mine: Rows) -> None:
     """Conservation: the parts add up to the charge, and the deductions to the parts; each measured call is charged."""
-    taken: dict[tuple[bytes, str], int] = defaultdict(int)
+    taken: dict[tuple[bytes, int, str], int] = defaultdict(int)
+    signs = {(row["event_key"], row["revision"]): row["sign"] for row in mine["charge"]}
     for row in mine["deduction"]:
-        assert row["amount"] > 0
-        taken[row["event_key"], row["kind"]] += row["amount"]
+        assert row["amount"] * signs[row["event_key"], row["revision"]] > 0
+        taken[row["event_key"], row["revision"], row["kind"]] += row["amount"]
+    charged: dict[bytes, int] = defaultdict(int)
     for charge in mine["charge"]:
         assert sum(charge[part] for part in PARTS) == (charge["cost"] or 0)
-        assert all(charge[part] >= 0 for part in PARTS)
+        assert all(charge[part] * charge["sign"] >= 0 for part in PARTS)
         for kind in ("granted", "topped_up"):
-            assert taken.pop((charge["event_key"], kind), 0) == charge[kind]
+            assert taken.pop((charge["event_key"], charge["revision"], kind), 0) == charge[kind]
+        charged[charge["event_key"]] += charge["sign"]
     assert not taken, "deductions without a charge"
+    _check_revisions(mine["charge"])
     measured = {row["event_key"] for row in mine["event"] if row["status"] == "ok"}
-    charged, waiting = ([row["event_key"] for row in mine[name]] for name in ("charge", "pending"))
-    assert sorted(charged + waiting) == sorted(measured), "each measured call waits or is charged, once"
+    waiting = [row["event_key"] for row in mine["pending"]]
+    assert set(charged.values()) <= {1}
+    assert sorted([*charged, *waiting]) == sorted(measured), "each measured call waits or is charged, once"
+
+
+def _check_revisions(charges: list[dict[str, Any]]) -> None:
+    """Each reversal takes back, to the digit, the charge before it, and a new charge follows in the same month."""
+    revisions: dict[bytes, list[dict[str, Any]]] = defaultdict(list)
+    for charge in sorted(charges, key=lambda row: row["revision"]):
+        revisions[charge["event_key"]].append(charge)
+    for of_one_call in revisions.values():
+        assert [row["revision"] for row in of_one_call] == list(range(1, len(of_one_call) + 1))
+        assert [row["sign"] for row in of_one_call] == [1, *[-1, 1] * (len(of_one_call) // 2)]
+        for before, reversal, after in zip(of_one_call[::2], of_one_call[1::2], of_one_call[2::2], strict=False):
+            assert all((before[name] or 0) + (reversal[name] or 0) == 0 for name in (*PARTS, *OTHER_MONEY))
+            assert reversal["supersedes"] == after["supersedes"] == before["revision"]
+            assert before["seq"] < reversal["seq"] < after["seq"]
+            assert all(reversal[name] == before[name] for name in ("status", "edition", "tariff", "band", "flags"))
+            assert all(reversal[name] == after[name] for name in ("billing_month", "adjusts", "booked_at"))
 
 
 def _check_credits(mine: Rows) -> None:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -73,6 +73,10 @@ class Call(NamedTuple):
         return sum(rate * tokens for rate, tokens in zip(rates, self.tokens, strict=True))
 
 
+def in_canonical_order(calls: Sequence[Call]) -> list[Call]:
+    return sorted(calls, key=lambda call: (call.completed_at, call.event_id))
+
+
 class Posted(NamedTuple):
     call: Call
     taken: dict[int, int]
@@ -89,6 +93,8 @@ class Model:
         self.pending: list[Call] = []
         self.posted: list[Posted] = []
         self.repaid: list[tuple[int, int]] = []  # credit id, amount
+        self.newest = (START - timedelta(days=99), "")
+        self.late: datetime | None = None  # the earliest call posted after a later one, and not folded again since
 
     def counts(self, credit: Mapping[str, Any], instant: datetime) -> bool:
         return credit["starts"] <= instant and not (credit["ends"] is not None and credit["ends"] <= instant)
@@ -96,43 +102,71 @@ class Model:
     def owed(self) -> int:
         return sum(p.overdraft for p in self.posted) - sum(amount for _, amount in self.repaid)
 
-    def is_too_late(self, new: dict[str, Any]) -> bool:
-        """Whether a posted call would have been paid, or opened, otherwise."""
+    def first_affected(self, new: dict[str, Any]) -> datetime | None:
+        """The earliest instant at which something posted would have come out otherwise."""
         order = [credit["id"] for credit in in_spending_order([*self.credits, new])]
         behind = set(order[order.index(new["id"]) + 1 :])
+        starts = {credit["id"]: credit["starts"] for credit in self.credits}
+        if new["kind"] == "topped_up" and any(starts[key] > new["starts"] for key, amount in self.repaid if amount):
+            return cast("datetime", new["starts"])
+        instants = []
         for posted in self.posted:
             at = posted.call.completed_at
-            if posted.untracked and new["starts"] <= at:
-                return True
-            if self.counts(new, at) and (posted.overdraft or behind & set(posted.taken)):
-                return True
-        return False
+            is_affected = self.counts(new, at) and (posted.overdraft or behind & set(posted.taken))
+            if is_affected or (posted.untracked and new["starts"] <= at):
+                instants.append(at)
+        return min(instants, default=None)
 
     def add(self, credit: dict[str, Any], now: datetime) -> None:
+        since = self.first_affected({**credit, "id": 10**9})
         self.credits.append(credit)
         self.left[credit["id"]] = credit["amount"]
+        if since is not None:
+            self.fold_again(since, now)
         self.repay(now)
 
     def post(self, now: datetime) -> int:
-        calls = sorted(self.pending, key=lambda call: call.completed_at)  # stable: else in order of arrival
-        opening = min((credit["starts"] for credit in self.credits), default=None)
+        calls = in_canonical_order(self.pending)
         for call in calls:
-            cost = call.cost() or 0
-            self.repay(call.completed_at)  # what is owed comes before a call that comes after a top-up
-            if opening is None or call.completed_at < opening:
-                self.posted.append(Posted(call, {}, 0, cost))
-                continue
-            taken = {}
-            for credit in in_spending_order(self.credits):
-                part = min(cost, self.left[credit["id"]])
-                if part and self.counts(credit, call.completed_at):
-                    taken[credit["id"]] = part
-                    self.left[credit["id"]] -= part
-                    cost -= part
-            self.posted.append(Posted(call, taken, cost, 0))
+            self.charge(call)
+            if (call.completed_at, call.event_id) < self.newest:
+                self.late = min(self.late or call.completed_at, call.completed_at)
+            self.newest = max(self.newest, (call.completed_at, call.event_id))
         self.pending = []
         self.repay(now)
         return len(calls)
+
+    def charge(self, call: Call) -> None:
+        cost = call.cost() or 0
+        opening = min((credit["starts"] for credit in self.credits), default=None)
+        self.repay(call.completed_at)  # what is owed comes before a call that comes after a top-up
+        if opening is None or call.completed_at < opening:
+            self.posted.append(Posted(call, {}, 0, cost))
+            return
+        taken = {}
+        for credit in in_spending_order(self.credits):
+            part = min(cost, self.left[credit["id"]])
+            if part and self.counts(credit, call.completed_at):
+                taken[credit["id"]] = part
+                self.left[credit["id"]] -= part
+                cost -= part
+        self.posted.append(Posted(call, taken, cost, 0))
+
+    def fold_again(self, since: datetime, now: datetime) -> None:
+        """Forget how the calls from an instant on were paid, and what younger top-ups repaid; then charge them anew."""
+        again = [posted.call for posted in self.posted if posted.call.completed_at >= since]
+        self.posted = [posted for posted in self.posted if posted.call.completed_at < since]
+        standing = {credit["id"] for credit in self.credits if credit["starts"] <= since}
+        self.repaid = [(key, amount) for key, amount in self.repaid if key in standing]
+        for credit in self.credits:
+            gave = sum(posted.taken.get(credit["id"], 0) for posted in self.posted)
+            gave += sum(amount for key, amount in self.repaid if key == credit["id"])
+            self.left[credit["id"]] = credit["amount"] - gave
+        for call in in_canonical_order(again):
+            self.charge(call)
+        self.repay(now)
+        if self.late is not None and self.late >= since:
+            self.late = None
 
     def repay(self, now: datetime) -> None:
         for credit in in_spending_order(self.credits):
@@ -229,11 +263,7 @@ class LedgerMachine(RuleBasedStateMachine):
         ends = ends if kind == "granted" and ends is not None and ends > begins else None
         new = NewCredit(self.account, kind, amount, None, starts, ends)
         credit = {"id": 10**9, "kind": kind, "amount": amount, "starts": begins, "ends": ends}
-        if self.model.is_too_late(credit):
-            if starts is not None:
-                with pytest.raises(InputError, match="would change how calls since"):
-                    add_credit(self.engine, new, home=Home(), now=self.now)
-                return
+        if starts is None and self.model.first_affected(credit) is not None:
             # Without a start of its own it begins after the last posted call.
             begins = max(posted.call.completed_at for posted in self.model.posted) + timedelta(microseconds=1)
             credit["starts"] = begins
@@ -287,6 +317,19 @@ class LedgerMachine(RuleBasedStateMachine):
         assert (totals["calls"], totals["unposted"]) == (len(self.calls), 0)
         check_books(self.engine, self.account)
         assert verify(self.engine, [self.account]) == []
+        if self.model.late is None:
+            self.is_as_if_all_had_been_known_from_the_beginning()
+
+    def is_as_if_all_had_been_known_from_the_beginning(self) -> None:
+        """Where no call came late, or those that did were folded again: one fold in canonical order says the same."""
+        afresh = Model()
+        afresh.credits = self.model.credits
+        afresh.left = {credit["id"]: credit["amount"] for credit in afresh.credits}
+        for call in in_canonical_order([posted.call for posted in self.model.posted]):
+            afresh.charge(call)
+        afresh.repay(self.now)
+        assert {p.call: p for p in afresh.posted} == {p.call: p for p in self.model.posted}
+        assert (afresh.left, afresh.owed()) == (self.model.left, self.model.owed())
 
 
 def test_the_ledger_is_what_the_model_says_whatever_is_done(engine: Engine) -> None:
