@@ -102,6 +102,9 @@ def _checked(new: NewCredit, now: datetime) -> NewCredit:
 
 def _same(first: BookedCredit, new: NewCredit) -> BookedCredit:
     """The credit that has this reference, if it says the same; an instant left out says nothing."""
+    if first.void is not None:
+        remedy = f"is of a credit that was voided at {format_instant(first.void.booked_at)}; use another"
+        raise ConflictError("reference", new.reference, remedy)
     credit = first.credit
     effective_at = new.effective_at or credit.effective_at
     if (credit.kind, credit.amount, credit.effective_at, credit.expires_at) != (

@@ -30,6 +30,7 @@ from costmeter.services.add_credit import seal_credit
 from costmeter.services.fold_again import MONEY, Again, first_affected
 from costmeter.services.post_charges import charge_fact, price_columns, seal_charges, seal_move
 from costmeter.services.replay_fold import ReplayFold
+from costmeter.services.void_credit import first_paid_by, seal_void
 from costmeter.store import credits, journal
 from costmeter.store.accounts import NO_CHAIN, Account
 from costmeter.store.charges import deductions_of
@@ -60,6 +61,8 @@ class Replay:
         self.credits = {b.credit.credit_id: b for b in credits.of_account(connection, account.account)}
         self.repayments = {row.seq: row for row in self._rows(RepaymentRow)}
         self.expiries = {row.seq: row for row in self._rows(ExpiryRow)}
+        self.voids = {booked.void.seq: booked for booked in self.credits.values() if booked.void}
+        self._voided: int | None = None  # a credit that gives back what it gave, and has nothing after that
         self._folding: ReplayFold | None = None
         self._due: list[tuple[int, int]] = []  # what a folding again must have booked, in this order
         self._newest = (FIRST_INSTANT, "")  # the call that comes last in canonical order
@@ -77,6 +80,7 @@ class Replay:
             *(("credit", seq) for seq in self.credits),
             *(("repayment", seq) for seq in self.repayments),
             *(("expiry", seq) for seq in self.expiries),
+            *(("void", seq) for seq in self.voids),
         }
         for entry in self._rows(EntryRow):
             if entry.first_seq != last + 1 or entry.seq < entry.first_seq:
@@ -111,6 +115,8 @@ class Replay:
         self._expect_no_repayment()
         if entry.kind == "credit" and seq in self.credits:
             return self._fold_credit(self.credits[seq])
+        if entry.kind == "void" and seq in self.voids:
+            return self._fold_void(self.voids[seq])
         if entry.kind == "expiry" and seq in self.expiries:
             return self._fold_expiry(self.expiries[seq])
         self._found(5, f"entry {seq} books a {entry.kind} that is not there")
@@ -127,6 +133,20 @@ class Replay:
             self._begin_folding(since, upto)
         return credit_lines(credit.kind, credit.amount), seal_credit(booked)
 
+    def _fold_void(self, booked: BookedCredit) -> tuple[dict[str, int], bytes]:
+        credit = booked.credit
+        assert booked.void is not None
+        if credit not in self.purse.credits:
+            self._found(5, f"void {booked.void.seq} is of credit {credit.credit_id}, which was not there")
+            return {}, b""
+        self.purse.remove(credit.credit_id)
+        upto = booked.void.seq - 1
+        since = first_paid_by(self.connection, self.account.account, credit, self.purse.credits, upto)
+        if since is not None:
+            self._begin_folding(since, upto)
+        self._voided = credit.credit_id
+        return credit_lines(credit.kind, -credit.amount), seal_void(credit.credit_id, booked.void)
+
     def _begin_folding(self, since: datetime, upto: int) -> None:
         again = Again(self.connection, self.account.account, self.purse, since=since, upto=upto)
         self._folding = ReplayFold(again, self._found)
@@ -137,6 +157,9 @@ class Replay:
         if self._folding is not None:
             self._due = self._folding.end(self._now)
             self._folding = None
+        if self._voided is not None:
+            self.purse.remaining[self._voided] = 0
+            self._voided = None
 
     def _expect_no_repayment(self) -> None:
         for credit_id, amount in self._due:

@@ -41,13 +41,13 @@ class Balance(NamedTuple):
 def balance_at(connection: Connection, account: Account, at: datetime) -> Balance:
     """The balance as of an instant: credits in effect, less what calls completed until then took from them.
 
-    A credit is valued as of the instant, whether its start or expiry is posted yet or not.
+    A credit is valued as of the instant, whether its start or expiry is posted yet or not; a voided one never was.
     """
     spent = _spent(connection, account.account, at)
     has = dict.fromkeys((GRANTED, TOPPED_UP), 0)
     for booked in credits.of_account(connection, account.account):
         credit = booked.credit
-        if credit.counts_at(at):
+        if booked.void is None and credit.counts_at(at):
             has[credit.kind] += credit.amount - spent[credit.credit_id]
     return Balance(account.currency, has[GRANTED], has[TOPPED_UP] - _owed(connection, account.account, at))
 

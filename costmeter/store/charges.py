@@ -119,8 +119,9 @@ def prices_in_force(
     if period.end is not None:
         query = query.where(ChargeRow.completed_at < period.end)
     query = query.order_by(ChargeRow.completed_at)
-    for rows in connection.execute(query, execution_options={"yield_per": CHUNK}).partitions():
-        yield [Priced(*row) for row in rows]
+    with connection.execute(query, execution_options={"yield_per": CHUNK}) as result:
+        for rows in result.partitions():
+            yield [Priced(*row) for row in rows]
 
 
 def prices_of(connection: Connection, account: str, calls: Sequence[Paid]) -> list[Priced]:

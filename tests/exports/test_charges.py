@@ -6,15 +6,15 @@ import csv
 import io
 
 import pytest
-from sqlalchemy import Engine, insert
+from sqlalchemy import Engine
 
 from costmeter.core.errors import InputError
 from costmeter.exports import charges
 from costmeter.exports.charges import COLUMNS, charge_rows, write_charges_csv
-from costmeter.store.engine import in_transaction, reading
+from costmeter.store.engine import reading
 from costmeter.store.scope import Scope
-from costmeter.store.tables import PeriodRow
-from tests.make import NOW, an_event, at, grant, record_and_post, set_up_account, top_up
+from tests.make import an_event, at, grant, record_and_post, set_up_account, top_up
+from tests.services.invariants import close
 
 MARCH = Scope.checked(month="2025-03")
 
@@ -106,8 +106,7 @@ def test_a_charge_that_was_made_again_is_one_row_net_of_its_reversal(engine: Eng
 def test_an_adjustment_moves_money_and_counts_no_tokens_again(engine: Engine) -> None:
     top_up(engine, "5.00", "2025-02-01T00:00:00Z")
     record_and_post(engine, an_event("late", "2025-02-03T12:00:00Z"))
-    closed = {"account": "default", "month": "2025-02", "state": "closed", "last_seq": 2}
-    in_transaction(engine, lambda c: c.execute(insert(PeriodRow), [closed | {"changed_at": at(NOW)}]))
+    close(engine, "2025-02")
     before = exported(engine, Scope.checked(month="2025-02"))
     grant(engine, "1.00", "2025-02-02T00:00:00Z")  # a call was 0.28 then
 

@@ -5,24 +5,27 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert
 
 from costmeter.store.accounts import NO_CHAIN
+from costmeter.store.engine import in_transaction
 from costmeter.store.journal import Entry, link
 from costmeter.store.tables import (
     AccountRow,
     ChargeRow,
     CreditBalanceRow,
     CreditRow,
+    CreditVoidRow,
     DeductionRow,
     EntryRow,
     EventRow,
     ExpiryRow,
     LineRow,
     PendingRow,
+    PeriodRow,
     RepaymentRow,
 )
-from tests.make import rows
+from tests.make import NOW, at, rows
 
 Rows = dict[str, list[dict[str, Any]]]
 PARTS = ("granted", "topped_up", "overdraft", "untracked")
@@ -30,7 +33,7 @@ OTHER_MONEY = ("cost", "cost_cache_hit", "cost_cache_miss", "cost_output", "cach
 TABLES = {
     "charge": ChargeRow, "deduction": DeductionRow, "credit": CreditRow, "left": CreditBalanceRow,
     "repayment": RepaymentRow, "expiry": ExpiryRow, "entry": EntryRow, "line": LineRow, "event": EventRow,
-    "pending": PendingRow,
+    "pending": PendingRow, "void": CreditVoidRow,
 }  # fmt: skip
 
 
@@ -54,6 +57,12 @@ def journal_balances(lines: list[dict[str, Any]]) -> dict[str, int]:
     for line in lines:
         sums[line["journal_account"]] += line["amount"]
     return sums
+
+
+def close(engine: Engine, month: str, account: str = "default") -> None:
+    """Set the state of a month, which is all that closing is to the ledger."""
+    row = {"account": account, "month": month, "state": "closed", "last_seq": None, "changed_at": at(NOW)}
+    in_transaction(engine, lambda connection: connection.execute(insert(PeriodRow), [row]))
 
 
 def _check_charges(mine: Rows) -> None:
@@ -100,6 +109,7 @@ def _check_credits(mine: Rows) -> None:
     expired: dict[int, int] = defaultdict(int)
     at = {row["event_key"]: row["completed_at"] for row in mine["charge"]}
     credits = {row["credit_id"]: row for row in mine["credit"]}
+    voided = {row["credit_id"] for row in mine["void"]}
     for row in mine["deduction"]:
         credit = credits[row["credit_id"]]
         assert row["kind"] == credit["kind"]
@@ -110,7 +120,8 @@ def _check_credits(mine: Rows) -> None:
     for row in mine["expiry"]:
         expired[row["credit_id"]] += row["amount"]
     for row in mine["left"]:
-        assert row["remaining"] == credits[row["credit_id"]]["amount"] - gave[row["credit_id"]] >= 0
+        amount = 0 if row["credit_id"] in voided else credits[row["credit_id"]]["amount"]
+        assert row["remaining"] == amount - gave[row["credit_id"]] >= 0
         assert row["expired"] == expired[row["credit_id"]]
         assert 0 <= row["expired"] <= row["remaining"]
     assert all(credits[row["credit_id"]]["kind"] == "topped_up" for row in mine["repayment"])
@@ -118,7 +129,7 @@ def _check_credits(mine: Rows) -> None:
 
 def _check_sequence(account: dict[str, Any], mine: Rows) -> None:
     """The facts and the entries that book them are numbered 1 to `version` without a gap, each sealed by the last."""
-    facts = [row["seq"] for name in ("charge", "repayment", "expiry") for row in mine[name]]
+    facts = [row["seq"] for name in ("charge", "void", "repayment", "expiry") for row in mine[name]]
     facts += [row["credit_id"] for row in mine["credit"]]
     assert sorted(facts) == list(range(1, account["version"] + 1))
     lines: dict[int, dict[str, int]] = defaultdict(dict)
@@ -145,5 +156,6 @@ def _check_journal(account: dict[str, Any], mine: Rows) -> None:
     assert sums["overdraft"] == repaid - sum(row["overdraft"] for row in mine["charge"]) == -account["overdraft"]
     assert sums["untracked"] == -sum(row["untracked"] for row in mine["charge"])
     assert sums["usage_cost"] == sum(row["cost"] or 0 for row in mine["charge"])
-    assert sums["funding"] == -sum(row["amount"] for row in mine["credit"])
+    voided = {row["credit_id"] for row in mine["void"]}
+    assert sums["funding"] == -sum(row["amount"] for row in mine["credit"] if row["credit_id"] not in voided)
     assert sums["expired"] == sum(row["amount"] for row in mine["expiry"])

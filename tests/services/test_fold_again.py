@@ -9,15 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert
+from sqlalchemy import Engine
 
 from costmeter.services.verify import verify
-from costmeter.store.engine import in_transaction
-from costmeter.store.tables import ChargeRow, EntryRow, ExpiryRow, LineRow, PeriodRow, RepaymentRow
+from costmeter.store.tables import ChargeRow, EntryRow, ExpiryRow, LineRow, RepaymentRow
 from tests.make import (
     MILLION,
     an_event,
-    at,
     balance,
     counted,
     grant,
@@ -31,7 +29,7 @@ from tests.make import (
     top_up,
     usd,
 )
-from tests.services.invariants import check_books, journal_balances
+from tests.services.invariants import check_books, close, journal_balances
 
 OPENING = "2025-03-01T00:00:00Z"
 NOTHING = "0.00"
@@ -43,12 +41,6 @@ def _books_hold(engine: Engine) -> Iterator[None]:
     yield
     check_books(engine)
     assert verify(engine) == []
-
-
-def close(engine: Engine, month: str, account: str = "default") -> None:
-    """Set the state of a month, which is all that closing means here."""
-    row = {"account": account, "month": month, "state": "closed", "last_seq": None, "changed_at": at(OPENING)}
-    in_transaction(engine, lambda c: c.execute(insert(PeriodRow), [row]))
 
 
 def revisions(engine: Engine) -> list[tuple[int, int, str, str | None]]:
