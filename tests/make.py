@@ -96,8 +96,8 @@ def outcome(tally: Tally) -> tuple[int, int, int, int]:
     return tally.accepted, tally.duplicates, tally.conflicts, tally.quarantined
 
 
-def post(engine: Engine, account: str = "default", now: str = NOW) -> int:
-    return post_charges(engine, account, book=book(), now=at(now))
+def post(engine: Engine, account: str = "default", now: str = NOW, *, by: PriceBook | None = None) -> int:
+    return post_charges(engine, account, book=by or book(), now=at(now))
 
 
 def record_and_post(engine: Engine, *bodies: dict[str, Any], now: str = NOW, home: Home | None = None) -> None:
