@@ -126,7 +126,9 @@ class Replay:
         credit = booked.credit
         self._check_currency("credit", credit.credit_id, booked.currency)
         upto = credit.credit_id - 1
-        since = first_affected(self.connection, self.account.account, credit, self.purse.credits, upto)
+        since, begins = None, credit.effective_at
+        if begins <= self._newest[0] or any(other.effective_at > begins for other in self.purse.credits):
+            since = first_affected(self.connection, self.account.account, credit, self.purse.credits, upto)
         self.purse.add(credit)
         self.expired[credit.credit_id] = 0
         if since is not None:

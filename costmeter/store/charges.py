@@ -216,13 +216,11 @@ def first_paid_otherwise(
     That is a call it counts for which was overdrawn or took from a credit behind it, or an untracked call after its
     start, since it moves the opening back.
     """
-    counts = [ChargeRow.completed_at >= credit.effective_at]
-    if credit.expires_at is not None:
-        counts.append(ChargeRow.completed_at < credit.expires_at)
+    counts = [] if credit.expires_at is None else [ChargeRow.completed_at < credit.expires_at]
     behind = [other.credit_id for other in others if rank(other) > rank(credit)]
-    untracked = and_(ChargeRow.completed_at >= credit.effective_at, ChargeRow.untracked != 0)
-    affected = and_(*counts, or_(ChargeRow.overdraft != 0, _took_from(behind)))
-    return _earliest(connection, account, or_(untracked, affected), upto)
+    untracked = ChargeRow.untracked != 0
+    affected = and_(or_(ChargeRow.overdraft != 0, _took_from(behind)), *counts)
+    return _earliest(connection, account, or_(untracked, affected), since=credit.effective_at, upto=upto)
 
 
 def first_paid_by(
@@ -230,10 +228,11 @@ def first_paid_by(
 ) -> datetime | None:
     """The earliest completion of a posted call that this credit paid, or that is tracked by it alone."""
     opening = min((other.effective_at for other in others), default=None)
-    tracked = and_(ChargeRow.completed_at >= credit.effective_at, ChargeRow.overdraft != 0)
+    tracked = ChargeRow.overdraft != 0
     if opening is not None:
         tracked = and_(tracked, ChargeRow.completed_at < opening)
-    return _earliest(connection, account, or_(tracked, _took_from([credit.credit_id])), upto)
+    paid = _took_from([credit.credit_id])
+    return _earliest(connection, account, or_(tracked, paid), since=credit.effective_at, upto=upto)
 
 
 def _took_from(credits: Collection[int]) -> ColumnElement[bool]:
@@ -241,14 +240,20 @@ def _took_from(credits: Collection[int]) -> ColumnElement[bool]:
     return select(DeductionRow).where(paid, DeductionRow.credit_id.in_(credits)).exists()
 
 
-def _earliest(connection: Connection, account: str, condition: ColumnElement[bool], upto: int) -> datetime | None:
-    """The earliest completion of a charge in force for which a condition holds."""
+def _earliest(
+    connection: Connection, account: str, condition: ColumnElement[bool], *, since: datetime, upto: int
+) -> datetime | None:
+    """The earliest completion, from `since` on, of a charge in force for which a condition holds."""
     later = aliased(ChargeRow)
     replaced = select(later).where(
         of_one_event(later, ChargeRow), later.revision > ChargeRow.revision, later.seq <= upto
     )
     query = select(ChargeRow.completed_at).where(
-        ChargeRow.account == account, ChargeRow.seq <= upto, condition, ~replaced.exists()
+        ChargeRow.account == account,
+        ChargeRow.completed_at >= since,
+        ChargeRow.seq <= upto,
+        condition,
+        ~replaced.exists(),
     )
     return connection.scalar(query.order_by(ChargeRow.completed_at).limit(1))
 

@@ -6,7 +6,7 @@ The model is plain Python: integers, lists, and the order of spending as tests/o
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from itertools import count
@@ -344,7 +344,15 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.credits)
     @rule(data=st.data())
     def void(self, data: st.DataObject) -> None:
-        credit = data.draw(st.sampled_from(self.model.credits))
+        self.take_back(data.draw(st.sampled_from(self.model.credits)))
+
+    @precondition(lambda self: self.model.repaid)
+    @rule()
+    def void_one_that_repaid(self) -> None:
+        repaid = {credit_id for credit_id, _ in self.model.repaid}
+        self.take_back(next(credit for credit in self.model.credits if credit["id"] in repaid))
+
+    def take_back(self, credit: dict[str, Any]) -> None:
         void_credit(self.engine, self.account, credit["reference"], reason="a mistake", by="Ada", now=self.now)
         with pytest.raises(ConflictError, match="was voided before"):
             void_credit(self.engine, self.account, credit["reference"], reason="again", by="Ada", now=self.now)
@@ -478,12 +486,41 @@ def test_where_no_credit_starts_or_ends_arrival_changes_no_pool_and_the_closed_f
     assert pools[0] == pools[1]
 
 
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(shuffled(), st.lists(st.tuples(st.sampled_from(["granted", "topped_up"]), amounts), min_size=1, max_size=4))
+def test_credits_entered_after_the_calls_pay_by_the_closed_form_in_canonical_order(
+    engine: Engine, some: tuple[list[tuple[Any, ...]], list[int]], credits: Sequence[tuple[str, int]]
+) -> None:
+    """Whatever the order of arrival: entering them late folds everything since their start."""
+    made = [
+        Call(f"call-{number}", model, INSTANTS[9 - min(back, 9)], counts)
+        for number, (model, back, counts) in enumerate(some[0])
+    ]
+    account = f"account-{next(_account_numbers)}"
+    for number in some[1]:
+        record(engine, made[number].body(account))
+        post(engine, account)
+    given_ = []
+    for kind, amount in credits:
+        new = NewCredit(account, kind, amount, None, INSTANTS[0])
+        given_.append(add_credit(engine, new, home=Home(), now=INSTANTS[-1])[0].credit)
+    spending = in_spending_order(
+        [{"id": c.credit_id, "kind": c.kind, "amount": c.amount, "starts": 0, "ends": None} for c in given_]
+    )
+    calls = in_canonical_order(made)
+    overlaps = by_overlap([(c["id"], c["amount"]) for c in spending], [call.cost() or 0 for call in calls])
+    expected = {call.event_id: taken for call, (taken, _) in zip(calls, overlaps, strict=True) if taken}
+    assert _taken(engine, account) == expected
+
+
 def _taken(engine: Engine, account: str) -> dict[str, dict[int, int]]:
+    """What each credit gave for each call, all in all: what was reversed adds up to nothing."""
     names = {row["event_key"]: row["event_id"] for row in rows(engine, EventRow, where=EventRow.account == account)}
-    taken: dict[str, dict[int, int]] = defaultdict(dict)
+    taken: dict[str, Counter[int]] = defaultdict(Counter)
     for row in rows(engine, DeductionRow, where=DeductionRow.account == account):
-        taken[names[row["event_key"]]][row["credit_id"]] = row["amount"]
-    return dict(taken)
+        taken[names[row["event_key"]]][row["credit_id"]] += row["amount"]
+    left = {name: {key: amount for key, amount in gave.items() if amount} for name, gave in taken.items()}
+    return {name: gave for name, gave in left.items() if gave}
 
 
 def _given_by_rank(engine: Engine, account: str) -> dict[int, int]:
