@@ -316,6 +316,13 @@ class LedgerMachine(RuleBasedStateMachine):
     def add_credit_from_now_on(self, kind: str, amount: int, hours: int | None) -> None:
         self.add(kind, amount, None, None if hours is None else self.now + timedelta(hours=hours))
 
+    @precondition(lambda self: any(posted.overdraft for posted in self.model.posted))
+    @rule(data=st.data(), amount=amounts)
+    def top_up_right_after_an_overdrawn_call(self, data: st.DataObject, amount: int) -> None:
+        """Late: what was owed is to be repaid before any call that came after."""
+        overdrawn = [posted.call.completed_at for posted in self.model.posted if posted.overdraft]
+        self.add("topped_up", amount, data.draw(st.sampled_from(overdrawn)) + MICRO, None)
+
     def add(self, kind: str, amount: int, starts: datetime | None, ends: datetime | None) -> None:
         begins = starts or self.now
         ends = ends if kind == "granted" and ends is not None and ends > begins else None
