@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
@@ -83,12 +84,13 @@ def reprice(
                 found.setdefault(group, Repriced()).add(call.cost, _cost(priced))
     if not dry_run:
         for name, own in sorted({(group.account, group.month) for group in found}):
-            in_transaction(engine, lambda c, n=name, m=own: _reprice_month(c, n, m, book, read_book, now))  # type: ignore[misc]
+            month_again = partial(_reprice_month, name=name, month=own, book=book, read_book=read_book, now=now)
+            in_transaction(engine, month_again)
     return found
 
 
 def _reprice_month(
-    connection: Connection, name: str, month: str, book: PriceBook, read_book: ReadBook, now: datetime
+    connection: Connection, name: str, month: str, *, book: PriceBook, read_book: ReadBook, now: datetime
 ) -> None:
     """Post what differs in the calls that completed in a month; all later calls are folded again with them."""
     account = accounts.lock(connection, name)

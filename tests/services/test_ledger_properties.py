@@ -63,6 +63,7 @@ BOOKS: list[tuple[Callable[[], PriceBook], dict[str, Any]]] = [
     (with_new_model, {"deepseek-9": ((100_000, 1_000_000, 2_000_000),) * 2}),
     (with_other_rate, {"deepseek-chat": ((70_000, 270_000, 1_500_000), RATES["deepseek-chat"][1])}),
 ]
+LATER = format_instant(INSTANTS[-1])
 _account_numbers = count()
 
 
@@ -481,9 +482,9 @@ def test_where_no_credit_starts_or_ends_arrival_changes_no_pool_and_the_closed_f
             for kind, amount in credits
         ]
         for number in order:
-            record(engine, made[number].body(account))
-            post(engine, account)
-        pools.append((balance(engine, account=account), _given_by_rank(engine, account)))
+            record(engine, made[number].body(account), now=LATER)
+            post(engine, account, LATER)
+        pools.append((balance(engine, LATER, account), _given_by_rank(engine, account)))
         spending = in_spending_order(
             [{"id": c.credit_id, "kind": c.kind, "amount": c.amount, "starts": begins, "ends": None} for c in given_]
         )
@@ -505,8 +506,8 @@ def test_credits_entered_after_the_calls_pay_by_the_closed_form_in_canonical_ord
     ]
     account = f"account-{next(_account_numbers)}"
     for number in some[1]:
-        record(engine, made[number].body(account))
-        post(engine, account)
+        record(engine, made[number].body(account), now=LATER)
+        post(engine, account, LATER)
     given_ = []
     for kind, amount in credits:
         new = NewCredit(account, kind, amount, None, INSTANTS[0])
