@@ -159,12 +159,12 @@ class TestExpiries:
     def test_what_a_late_grant_pays_in_place_of_another_expires_there(self, engine: Engine) -> None:
         first = grant(engine, "5.00", OPENING, "2025-03-06T00:00:00Z").credit.credit_id
         record_and_post(engine, an_event("a", "2025-03-03T12:00:00Z"))
-        post(engine)  # 3.90 has expired
         second = grant(engine, "1.00", OPENING, "2025-03-05T00:00:00Z").credit.credit_id
-        # The second ends sooner and pays 1.00 of a; the first pays 0.10, so that 4.90 of it expired: 1.00 more.
+        # The first was entered after its end: 5.00 expired at once, of which a took 1.10 back. The second ends sooner
+        # and pays 1.00 of a; the first pays 0.10, so that 4.90 of it expired: 1.00 more than 3.90.
         assert taken_from(engine, "a") == [(second, "1.00"), (first, "0.10")]
         moves = [(row["credit_id"], row["amount"]) for row in rows(engine, ExpiryRow, ExpiryRow.seq)]
-        assert moves == [(first, usd("3.90")), (first, usd("1.00"))]
+        assert moves == [(first, usd("5.00")), (first, -usd("1.10")), (first, usd("1.00"))]
         assert journal_balances(rows(engine, LineRow))["expired"] == usd("4.90")
 
 
