@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, select
+from sqlalchemy import ColumnElement, Engine, func, select
 
 from costmeter.core.money import format_amount, parse_amount
 from costmeter.core.periods import parse_instant
@@ -96,8 +96,8 @@ def outcome(tally: Tally) -> tuple[int, int, int, int]:
     return tally.accepted, tally.duplicates, tally.conflicts, tally.quarantined
 
 
-def post(engine: Engine, account: str = "default", now: str = NOW) -> int:
-    return post_charges(engine, account, book=book(), now=at(now))
+def post(engine: Engine, account: str = "default", now: str = NOW, *, by: PriceBook | None = None) -> int:
+    return post_charges(engine, account, book=by or book(), now=at(now))
 
 
 def record_and_post(engine: Engine, *bodies: dict[str, Any], now: str = NOW, home: Home | None = None) -> None:
@@ -143,7 +143,7 @@ def balance(engine: Engine, when: str = NOW, account: str = "default") -> tuple[
 
 
 def splits(engine: Engine, account: str = "default") -> dict[str, tuple[str, str, str, str]]:
-    """Granted, topped up, overdraft and untracked of each charged call, by event id."""
+    """Granted, topped up, overdraft and untracked of each call's charge in force, by event id."""
     parts = (ChargeRow.granted, ChargeRow.topped_up, ChargeRow.overdraft, ChargeRow.untracked)
     query = select(EventRow.event_id, *parts).join(ChargeRow, ChargeRow.event_key == EventRow.event_key)
     with reading(engine) as connection:
@@ -152,11 +152,14 @@ def splits(engine: Engine, account: str = "default") -> dict[str, tuple[str, str
 
 
 def taken_from(engine: Engine, event_id: str) -> list[tuple[int, str]]:
-    """The credits that a call was paid from, in order, and how much each gave."""
-    query = select(DeductionRow.credit_id, DeductionRow.amount).where(EventRow.event_id == event_id)
-    query = query.join(EventRow, DeductionRow.event_key == EventRow.event_key).order_by(DeductionRow.ordinal)
+    """The credits that a call's charge in force was paid from, in order, and how much each gave."""
+    query = select(DeductionRow.revision, DeductionRow.credit_id, DeductionRow.amount)
+    query = query.join(EventRow, DeductionRow.event_key == EventRow.event_key).where(EventRow.event_id == event_id)
     with reading(engine) as connection:
-        return [(credit_id, format_amount(amount)) for credit_id, amount in connection.execute(query)]
+        found = connection.execute(query.order_by(DeductionRow.revision, DeductionRow.ordinal)).all()
+        newest = select(func.max(ChargeRow.revision)).join(EventRow, ChargeRow.event_key == EventRow.event_key)
+        in_force = connection.scalar(newest.where(EventRow.event_id == event_id))
+    return [(credit_id, format_amount(amount)) for revision, credit_id, amount in found if revision == in_force]
 
 
 def rows(

@@ -56,7 +56,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
     """Show an account: its opening, credits, overdraft, what is not posted yet, and why it was frozen or released."""
     with snapshot() as connection:
         account = accounts.get(connection, name)
-        booked = [one.credit for one in credits.of_account(connection, account.account)]
+        booked = [one.credit for one in credits.of_account(connection, account.account) if one.void is None]
         unposted = events.count_pending(connection, PendingRow.account == account.account)
         decided = freezes.of_account(connection, account.account)
     opened = min((credit.effective_at for credit in booked), default=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -11,12 +12,14 @@ from costmeter import wiring
 from costmeter.cli.database import database, snapshot
 from costmeter.cli.options import Account, AsJson, Currency
 from costmeter.cli.output import print_json, print_line, print_table
+from costmeter.core.errors import InputError
 from costmeter.core.events import DEFAULT_ACCOUNT
 from costmeter.core.money import format_amount, parse_amount
 from costmeter.core.periods import format_instant, parse_instant
 from costmeter.services.add_credit import NewCredit, add_credit
+from costmeter.services.void_credit import void_credit
 from costmeter.store import accounts, credits
-from costmeter.store.credits import BookedCredit, CreditBalance
+from costmeter.store.credits import BookedCredit, CreditBalance, Void
 
 app = typer.Typer(help="Credits: what an account may spend, granted before topped up.")
 
@@ -64,11 +67,59 @@ def list_credits(account: Account = DEFAULT_ACCOUNT, as_json: AsJson = False) ->
         print_json(found)
         return
     columns = dict.fromkeys(
-        ("credit", "kind", "amount", "remaining", "expired", "effective", "expires", "reference"), "left"
+        ("credit", "kind", "amount", "remaining", "expired", "effective", "expires", "reference", "voided"), "left"
     )
     columns |= dict.fromkeys(("amount", "remaining", "expired"), "amount")
-    fields = ("credit_id", "kind", "amount", "remaining", "expired", "effective_at", "expires_at", "reference")
-    print_table(columns, [[str(c[f]) if c[f] is not None else "" for f in fields] for c in found])
+    fields = (
+        "credit_id",
+        "kind",
+        "amount",
+        "remaining",
+        "expired",
+        "effective_at",
+        "expires_at",
+        "reference",
+        "voided",
+    )
+    print_table(columns, [[_cell(c[f]) for f in fields] for c in found])
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{value['at']} by {value['by']}: {value['reason']}"
+    return "" if value is None else str(value)
+
+
+def _void_shown(void: Void) -> dict[str, str]:
+    return {"at": format_instant(void.booked_at), "by": void.by_whom, "reason": void.reason}
+
+
+@app.command()
+def void(
+    reference: Annotated[str, typer.Argument(help="The reference of the credit.")],
+    reason: Annotated[str, typer.Option(help="Why it is taken back; kept in the books.")],
+    by: Annotated[str | None, typer.Option(help="Who takes it back; default: the name of the user logged in.")] = None,
+    account: Account = DEFAULT_ACCOUNT,
+    as_json: AsJson = False,
+) -> None:
+    """Take a credit back as if it had never been given; what it paid is paid by others or owed. Once.
+
+    --json is the credit as `credit list` has it, with "account" and "voided": {"at", "by", "reason"}.
+    """
+    with database() as engine:
+        booked = void_credit(engine, account, reference, reason=reason, by=by or _login(), now=datetime.now(UTC))
+    if as_json:
+        print_json({**shown(booked), "account": account})
+        return
+    credit = booked.credit
+    print_line(f"voided {format_amount(credit.amount)} {booked.currency} {credit.kind} of account {account}")
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:  # a container may run as a number that has no name
+        raise InputError("by", None, "this machine has no name for its user; say who, with --by NAME") from error
 
 
 def shown(booked: BookedCredit, left: CreditBalance | None = None) -> dict[str, Any]:
@@ -82,6 +133,7 @@ def shown(booked: BookedCredit, left: CreditBalance | None = None) -> dict[str, 
         "effective_at": format_instant(credit.effective_at),
         "expires_at": format_instant(credit.expires_at) if credit.expires_at else None,
         "reference": booked.reference,
+        "voided": _void_shown(booked.void) if booked.void else None,
     }
     if left is not None:
         described |= {"remaining": format_amount(left.remaining - left.expired), "expired": format_amount(left.expired)}

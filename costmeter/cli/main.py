@@ -27,6 +27,7 @@ from costmeter.cli import (
     quote,
     record,
     report,
+    reprice,
     simulate,
     verify,
 )
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.command()(record.record)
 app.command()(report.report)
+app.command()(reprice.reprice)
 app.add_typer(export.app, name="export")
 app.command()(balance.balance)
 app.add_typer(credit.app, name="credit")

@@ -54,6 +54,11 @@ class Split(NamedTuple):
     untracked: int
     deductions: tuple[Deduction, ...]
 
+    def reversed(self) -> Split:
+        """The split that takes this one back: every amount negated."""
+        negated = tuple(deduction._replace(amount=-deduction.amount) for deduction in self.deductions)
+        return Split(-self.granted, -self.topped_up, -self.overdraft, -self.untracked, negated)
+
 
 class Repayment(NamedTuple):
     """Overdraft paid off by a topped-up credit, as of an instant."""
@@ -91,6 +96,22 @@ class Purse:
         self.credits.append(credit)
         self.credits.sort(key=rank)
         self.remaining[credit.credit_id] = credit.amount
+
+    def remove(self, credit_id: int) -> Credit:
+        """Take a credit out, as if it had never been given; what it gave is still counted in `remaining`."""
+        (credit,) = (credit for credit in self.credits if credit.credit_id == credit_id)
+        self.credits.remove(credit)
+        return credit
+
+    def give_back(self, split: Split) -> None:
+        """Undo a split: what credits gave is theirs again, and what it left owed is not."""
+        for deduction in split.deductions:
+            self.remaining[deduction.credit_id] += deduction.amount
+        self.overdraft -= split.overdraft
+
+    def take(self, split: Split) -> None:
+        """Take what a split says, without asking whether it is the one that the rules give."""
+        self.give_back(split.reversed())
 
     def deduct(self, cost: int, completed_at: datetime) -> Split:
         """Take a charge from the credits that count at its completion; what is left is overdraft."""
@@ -144,12 +165,12 @@ def charge_lines(splits: Iterable[Split]) -> dict[str, int]:
 
 
 def credit_lines(kind: str, amount: int) -> dict[str, int]:
-    """The journal lines of a credit: it comes from outside the account."""
+    """The journal lines of a credit: it comes from outside the account; a negative amount is of its void."""
     return {kind: amount, FUNDING: -amount}
 
 
 def repayment_lines(amount: int) -> dict[str, int]:
-    """The journal lines of overdraft repaid from the topped-up balance."""
+    """The journal lines of overdraft repaid from the topped-up balance; a negative amount takes a repayment back."""
     return {TOPPED_UP: -amount, OVERDRAFT: amount}
 
 

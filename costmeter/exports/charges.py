@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import Any, TextIO
 
-from sqlalchemy import Connection, collate, select
+from sqlalchemy import Connection, select
 
 from costmeter.core.money import format_amount
 from costmeter.core.periods import format_instant
+from costmeter.store.charges import bytewise
 from costmeter.store.events import of_one_event
 from costmeter.store.scope import Scope
 from costmeter.store.tables import ChargeRow, EventRow
@@ -46,6 +48,7 @@ COLUMNS = {
 MONEY = frozenset(
     ("cost_cache_hit", "cost_cache_miss", "cost_output", "cost", "granted", "topped_up", "overdraft", "untracked")
 )
+TOKENS = ("cache_hit_tokens", "cache_miss_tokens", "output_tokens", "reasoning_tokens")
 CHUNK = 5_000
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a text cell that begins so
 
@@ -65,15 +68,33 @@ def write_charges_csv(connection: Connection, scope: Scope, out: TextIO) -> int:
 def charge_rows(connection: Connection, scope: Scope) -> Iterator[list[str]]:
     """The charges as text cells: exact amounts, UTC instants, an unknown cost empty and never 0.
 
+    A call's rows of one billing month are netted: an adjustment has no tokens where only money moved.
     A scope that cannot be is refused at once, before the first row is asked for.
     """
     names = [account.account for account in scope.accounts(connection)]
     # By bytes and not by the database's locale, so that both databases write the same file.
-    by_id = collate(EventRow.event_id, "C" if connection.dialect.name == "postgresql" else "BINARY")
-    query = select(*COLUMNS.values()).join(EventRow, of_one_event(ChargeRow, EventRow)).where(*scope.charges(names))
-    query = query.order_by(ChargeRow.completed_at, by_id, ChargeRow.account, ChargeRow.revision)
+    order = (ChargeRow.completed_at, bytewise(connection, EventRow.event_id), ChargeRow.account)
+    query = (
+        select(*COLUMNS.values(), ChargeRow.billing_month, ChargeRow.sign)
+        .join(EventRow, of_one_event(ChargeRow, EventRow))
+        .where(*scope.charges(names))
+        .order_by(*order, ChargeRow.billing_month, ChargeRow.revision)
+    )
     result = connection.execute(query, execution_options={"yield_per": CHUNK})
-    return ([_cell(name, value) for name, value in zip(COLUMNS, row, strict=True)] for row in result)
+    of_one_call = groupby(result, key=lambda row: (row.completed_at, row.event_id, row.account, row.billing_month))
+    return ([_cell(name, value) for name, value in _net([*rows]).items()] for _, rows in of_one_call)
+
+
+def _net(rows: Sequence[Any]) -> dict[str, Any]:
+    """What a call's rows of one billing month come to, described as its newest revision is."""
+    net = dict(zip(COLUMNS, rows[-1], strict=False))
+    if len(rows) == 1:
+        return net
+    for name in MONEY:
+        amounts = [getattr(row, name) for row in rows if getattr(row, name) is not None]
+        net[name] = sum(amounts) if amounts else None
+    signs = sum(row.sign for row in rows)
+    return net | {name: net[name] * signs for name in TOKENS}
 
 
 def _cell(name: str, value: Any) -> str:

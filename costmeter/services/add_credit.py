@@ -13,6 +13,7 @@ from costmeter.core.ledger import GRANTED, KINDS, Credit, credit_lines
 from costmeter.core.money import check_currency, format_amount
 from costmeter.core.periods import MICROSECOND, as_utc, format_instant
 from costmeter.core.secrets import without_secrets
+from costmeter.services.fold_again import first_affected, fold_again
 from costmeter.services.post_charges import Fold
 from costmeter.store import accounts, charges, credits
 from costmeter.store.accounts import Home
@@ -36,7 +37,8 @@ def add_credit(engine: Engine, new: NewCredit, *, home: Home, now: datetime) -> 
     """The credit as booked, and whether it was booked now (False: the same reference was booked before).
 
     With a reference it is booked once: again with the same content it is found, with other content it is a
-    ConflictError and nothing changes. Overdraft is repaid at once by what is topped up.
+    ConflictError and nothing changes. Overdraft is repaid at once by what is topped up. One that begins before calls
+    that are posted already pays them as if it had been known: they are folded again, and the differences are posted.
     """
     checked = _checked(new, now)
     return in_transaction(engine, lambda connection: _add(connection, checked, home, now))
@@ -55,13 +57,14 @@ def _add(connection: Connection, new: NewCredit, home: Home, now: datetime) -> t
             return _same(first, new), False
     fold = Fold(connection, account, now)
     credit = Credit(account.version + 1, new.kind, new.amount, new.effective_at or now, new.expires_at)
-    if new.effective_at is None:
-        credit = _from_now_on(connection, account.account, credit, fold.purse.credits)
-    else:
-        _refuse_if_late(connection, account.account, credit, fold.purse.credits)
+    since = first_affected(connection, account.account, credit, fold.purse.credits, account.version)
+    if since is not None and new.effective_at is None:
+        credit, since = _after_the_last(connection, account.account, credit), None
     booked = BookedCredit(credit, account.currency, new.reference, now)
     credits.add(connection, account.account, booked)
     fold.add_credit(credit, credit_lines(credit.kind, credit.amount), seal_credit(booked))
+    if since is not None:
+        fold_again(fold, since)
     fold.repay()
     fold.expire()
     fold.write()
@@ -99,6 +102,9 @@ def _checked(new: NewCredit, now: datetime) -> NewCredit:
 
 def _same(first: BookedCredit, new: NewCredit) -> BookedCredit:
     """The credit that has this reference, if it says the same; an instant left out says nothing."""
+    if first.void is not None:
+        remedy = f"is of a credit that was voided at {format_instant(first.void.booked_at)}; use another"
+        raise ConflictError("reference", new.reference, remedy)
     credit = first.credit
     effective_at = new.effective_at or credit.effective_at
     if (credit.kind, credit.amount, credit.effective_at, credit.expires_at) != (
@@ -111,22 +117,10 @@ def _same(first: BookedCredit, new: NewCredit) -> BookedCredit:
     return first
 
 
-def _from_now_on(connection: Connection, account: str, credit: Credit, others: list[Credit]) -> Credit:
+def _after_the_last(connection: Connection, account: str, credit: Credit) -> Credit:
     """A credit that names no start begins after the calls that are posted, whose clocks may be ahead of ours."""
-    if charges.first_to_fold_again(connection, account, credit, others) is None:
-        return credit
     credit = credit._replace(effective_at=charges.last_completion(connection, account) + MICROSECOND)
     if credit.expires_at is not None and credit.expires_at <= credit.effective_at:
         remedy = f"must be after effective_at {format_instant(credit.effective_at)}"
         raise InputError("expires_at", format_instant(credit.expires_at), remedy)
     return credit
-
-
-def _refuse_if_late(connection: Connection, account: str, credit: Credit, others: list[Credit]) -> None:
-    again = charges.first_to_fold_again(connection, account, credit, others)
-    if again is not None:
-        remedy = (
-            f"would change how calls since {format_instant(again)} were paid, and posting them again is not built yet; "
-            "leave effective_at out, or choose an instant after the last of them"
-        )
-        raise InputError("effective_at", format_instant(credit.effective_at), remedy)

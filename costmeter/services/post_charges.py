@@ -12,10 +12,11 @@ from sqlalchemy import Connection, Engine
 
 from costmeter.core.doubts import clock_doubt
 from costmeter.core.errors import FrozenError
-from costmeter.core.events import digest
+from costmeter.core.events import UsageEvent, digest
 from costmeter.core.ledger import (
     Credit,
     Purse,
+    Repayment,
     Split,
     charge_lines,
     expiry_lines,
@@ -85,6 +86,7 @@ class Fold:
     connection: Connection
     account: Account
     now: datetime
+    began: int = field(init=False)
     purse: Purse = field(init=False)
     before: dict[int, CreditBalance] = field(init=False)
     expired: dict[int, int] = field(init=False)
@@ -97,11 +99,16 @@ class Fold:
             name, since = self.account.account, format_instant(self.account.frozen_at)
             remedy = f"nothing is posted to it; see: costmeter account show {name}"
             raise FrozenError(f"account {name!r} is frozen since {since}, as its ledger failed verify: {remedy}")
+        self.began = self.account.version
         self.purse = credits.purse_of(self.connection, self.account)
         self.before = credits.balances(self.connection, self.account.account)
         self.expired = {key: balance.expired for key, balance in self.before.items()}
         self.closed = journal.closed_months(self.connection, self.account.account)
         self.rows = {"charge": [], "deduction": [], "repayment": [], "expiry": []}
+
+    @property
+    def name(self) -> str:
+        return self.account.account
 
     @property
     def next_seq(self) -> int:
@@ -110,22 +117,21 @@ class Fold:
     def post(self, waiting: Sequence[StoredEvent], book: PriceBook) -> None:
         """Charge the calls in order of completion; what is owed is repaid before a call that comes after a top-up."""
         postings: list[_Posting] = []
-        for stored in sorted(waiting, key=lambda stored: (stored.event.completed_at, stored.event_key)):
+        for stored in sorted(waiting, key=lambda stored: (stored.event.completed_at, stored.event.event_id or "")):
             if self.purse.can_repay(stored.event.completed_at):
                 self._book(postings)
                 postings = []
                 self.repay(stored.event.completed_at)
             postings.append(self._charge(stored, book, self.next_seq + len(postings)))
         self._book(postings)
-        self._reverse_expiries()
+        self.reverse_expiries()
 
     def _charge(self, stored: StoredEvent, book: PriceBook, seq: int) -> _Posting:
         """Price one call and take it from the purse."""
         event, account = stored.event, self.account
-        priced = price_event(book, event, account.currency)
-        marks = clock_doubt(book, event, priced, account.currency, account.timezone).flags
+        priced, marks = price_and_marks(book, event, account)
         split = self.purse.deduct(_cost(priced) or 0, event.completed_at)
-        posting = _Posting(stored, priced, marks, split, seq, *self._month(event.completed_at))
+        posting = _Posting(stored, priced, marks, split, seq, *self.month(event.completed_at))
         self._keep(posting, book.edition)
         return posting
 
@@ -138,7 +144,7 @@ class Fold:
 
     def add_credit(self, credit: Credit, lines: dict[str, int], seal: bytes) -> None:
         """Book a credit under its own number."""
-        month, _ = self._month(credit.effective_at)
+        month, _ = self.month(credit.effective_at)
         self.entries.append(Entry("credit", credit.credit_id, credit.credit_id, month, self.now, seal, lines))
         self.purse.add(credit)
         self.expired[credit.credit_id] = 0
@@ -146,38 +152,49 @@ class Fold:
     def repay(self, at: datetime | None = None) -> None:
         """Pay overdraft off with what topped-up credits have at an instant, by default now."""
         for repayment in self.purse.repay(at or self.now):
-            row = {**repayment._asdict(), "account": self.account.account, "booked_at": self.now, "seq": self.next_seq}
-            self.rows["repayment"].append(row)
-            self._move("repayment", repayment_lines(repayment.amount), repayment.effective_at, row)
+            self.book_repayment(repayment)
+
+    def book_repayment(self, repayment: Repayment) -> None:
+        """Book what the purse repaid; a negative amount takes back what it repaid before."""
+        row = {**repayment._asdict(), "account": self.account.account, "booked_at": self.now, "seq": self.next_seq}
+        self.rows["repayment"].append(row)
+        self._move("repayment", repayment_lines(repayment.amount), repayment.effective_at, row)
 
     def expire(self) -> None:
         """Post what grants still held when they expired."""
         for credit in self.purse.credits:
             left = self.purse.remaining[credit.credit_id] - self.expired[credit.credit_id]
             if credit.expires_at is not None and credit.expires_at <= self.now and left:
-                self._expire(credit.credit_id, left, credit.expires_at)
+                self.book_expiry(credit.credit_id, left, credit.expires_at)
+
+    def flush(self) -> None:
+        """Write the rows and entries that were folded so far, so that a long fold does not keep them all."""
+        charges.add(self.connection, self.rows["charge"], self.rows["deduction"])
+        for kind in ("repayment", "expiry"):
+            credits.add_moves(self.connection, kind, self.rows[kind])
+        self.account = journal.append(self.connection, self.account, self.entries)
+        self.entries = []
+        self.rows = {kind: [] for kind in self.rows}
 
     def write(self) -> None:
         """Write everything that was folded, and the account and balances as they stand after it."""
         name = self.account.account
-        charges.add(self.connection, self.rows["charge"], self.rows["deduction"])
-        for kind in ("repayment", "expiry"):
-            credits.add_moves(self.connection, kind, self.rows[kind])
+        self.flush()
         after = {key: CreditBalance(self.purse.remaining[key], self.expired[key]) for key in self.purse.remaining}
         changed = {key: balance for key, balance in after.items() if balance != self.before.get(key)}
         credits.save_balances(self.connection, name, changed)
-        account = journal.append(self.connection, self.account, self.entries)
-        if self.entries:
-            accounts.save(self.connection, account._replace(overdraft=self.purse.overdraft))
+        if self.account.version != self.began:
+            accounts.save(self.connection, self.account._replace(overdraft=self.purse.overdraft))
 
-    def _reverse_expiries(self) -> None:
+    def reverse_expiries(self) -> None:
         """A late call that took from a grant posted as expired: that part did not expire."""
         for credit in self.purse.credits:
             excess = self.expired[credit.credit_id] - self.purse.remaining[credit.credit_id]
             if excess > 0 and credit.expires_at is not None:
-                self._expire(credit.credit_id, -excess, credit.expires_at)
+                self.book_expiry(credit.credit_id, -excess, credit.expires_at)
 
-    def _expire(self, credit_id: int, amount: int, effective_at: datetime) -> None:
+    def book_expiry(self, credit_id: int, amount: int, effective_at: datetime) -> None:
+        """Book that a grant expired; a negative amount takes that back."""
         self.expired[credit_id] += amount
         row = {"credit_id": credit_id, "amount": amount, "effective_at": effective_at, "seq": self.next_seq}
         row |= {"account": self.account.account, "booked_at": self.now}
@@ -185,10 +202,10 @@ class Fold:
         self._move("expiry", expiry_lines(amount), effective_at, row)
 
     def _move(self, kind: str, lines: dict[str, int], effective_at: datetime, row: dict[str, Any]) -> None:
-        month, _ = self._month(effective_at)
+        month, _ = self.month(effective_at)
         self.entries.append(Entry(kind, row["seq"], row["seq"], month, self.now, seal_move(row), lines))
 
-    def _month(self, instant: datetime) -> tuple[str, str | None]:
+    def month(self, instant: datetime) -> tuple[str, str | None]:
         """The billing month, and the closed month that it adjusts."""
         month = month_of(instant, self.account.timezone)
         return (month_of(self.now, self.account.timezone), month) if month in self.closed else (month, None)
@@ -244,6 +261,12 @@ def seal_move(row: Mapping[str, Any]) -> bytes:
 
 def _cost(priced: Charge | Unpriced) -> int | None:
     return None if isinstance(priced, Unpriced) else priced.total
+
+
+def price_and_marks(book: PriceBook, event: UsageEvent, account: Account) -> tuple[Charge | Unpriced, tuple[str, ...]]:
+    """What a call costs in an account's currency, and what a doubt of the clock could change."""
+    priced = price_event(book, event, account.currency)
+    return priced, clock_doubt(book, event, priced, account.currency, account.timezone).flags
 
 
 def price_columns(priced: Charge | Unpriced, marks: Sequence[str]) -> dict[str, Any]:

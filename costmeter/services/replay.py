@@ -1,31 +1,50 @@
 """Replay an account's ledger from its facts, in the order of its sequence, by the same pure rules but from nothing.
 
-Whatever is stored beside the facts (prices, splits, balances, journal lines, digests) must come out the same. What an
-earlier replay has found whole need not be folded again: it left a checkpoint to begin from.
+Whatever is stored beside the facts (prices, splits, balances, journal lines, digests) must come out the same. What was
+folded again is folded again here, from what was known then. Where no call was posted out of canonical order
+(completion, then event id), or those that were have been folded again since, a fold from the beginning must also come
+to the same; where one was, it paid its way in the order of arrival.
+
+What an earlier replay has found whole need not be folded again: it left a checkpoint to begin from, unless something
+that came since reaches behind it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
 from costmeter.core.doubts import clock_doubt
-from costmeter.core.ledger import Split, charge_lines, credit_lines, expiry_lines, repayment_lines
-from costmeter.core.periods import month_of
+from costmeter.core.ledger import (
+    Deduction,
+    Purse,
+    Split,
+    charge_lines,
+    credit_lines,
+    expiry_lines,
+    repayment_lines,
+)
+from costmeter.core.periods import FIRST_INSTANT, month_of
 from costmeter.core.price_book import PriceBook
 from costmeter.core.pricing import Unpriced, price_event
 from costmeter.services.add_credit import seal_credit
+from costmeter.services.fold_again import MONEY, Again, first_affected
 from costmeter.services.post_charges import charge_fact, price_columns, seal_charges, seal_move
+from costmeter.services.replay_fold import ReplayFold
+from costmeter.services.void_credit import first_paid_by, seal_void
 from costmeter.store import credits, journal
 from costmeter.store.accounts import Account
+from costmeter.store.charges import deductions_of
 from costmeter.store.checkpoints import Checkpoint
+from costmeter.store.credits import BookedCredit
 from costmeter.store.events import of_one_event, stored_event
-from costmeter.store.tables import ChargeRow, DeductionRow, EntryRow, EventRow, ExpiryRow, LineRow, RepaymentRow, Table
+from costmeter.store.tables import ChargeRow, EntryRow, EventRow, ExpiryRow, LineRow, RepaymentRow, Table
 
 CHUNK = 2_000
-_ChargePaid = tuple[Row[Any], list[Row[Any]]]  # a charge and its deductions
+_ChargePaid = tuple[Row[Any], list[tuple[int, str, int]]]  # a charge and its deductions
 
 
 class Replay:
@@ -44,10 +63,18 @@ class Replay:
         self.connection, self.account, self.since = connection, account, since
         self._book, self._found, self._progress = book, found, progress
         self.credits = {b.credit.credit_id: b for b in credits.of_account(connection, account.account)}
-        self.purse = since.purse([booked.credit for booked in self.credits.values()])
+        self.purse = since.purse([booked.credit for booked in self.credits.values() if booked.void is None])
         self.expired = dict(since.expired)
         self.repayments = {row.seq: row for row in self._rows(RepaymentRow)}
         self.expiries = {row.seq: row for row in self._rows(ExpiryRow)}
+        self.voids = {booked.void.seq: booked for booked in self.credits.values() if booked.void}
+        self._voided: int | None = None  # a credit that gives back what it gave, and has nothing after that
+        self._folding: ReplayFold | None = None
+        self._due: list[tuple[int, int]] = []  # what a folding again must have booked, in this order
+        self._newest = (FIRST_INSTANT, "")  # the call that comes last in canonical order
+        self._late: datetime | None = None  # the earliest completion posted out of that order and not folded since
+        self._now = FIRST_INSTANT  # of the newest entry
+        self._in_time = True  # whether each entry was booked after the one before
         self.lines: dict[int, dict[str, int]] = {}
         for row in self._rows(LineRow):
             self.lines.setdefault(row.seq, {})[row.journal_account] = row.amount
@@ -60,14 +87,21 @@ class Replay:
             *(("credit", seq) for seq in self.credits if seq > last),
             *(("repayment", seq) for seq in self.repayments),
             *(("expiry", seq) for seq in self.expiries),
+            *(("void", seq) for seq in self.voids if seq > last),
         }
         for entry in self._rows(EntryRow):
             if entry.first_seq != last + 1 or entry.seq < entry.first_seq:
                 self._found(5, f"entry {entry.seq} begins at {entry.first_seq}, after {last}: the sequence has a gap")
+            if entry.kind != "fold":
+                self._end_folding()
+            self._in_time &= entry.booked_at >= self._now
+            self._now = entry.booked_at
             lines, seal = self._fold(entry, charges)
             self._check_entry(entry, lines, seal, chain)
             unbooked.discard((entry.kind, entry.seq))
             chain, last = entry.chain, entry.seq
+        self._end_folding()
+        self._expect_no_repayment()
         for charge, _ in charges:
             self._found(5, f"charge {charge.seq} is in no journal entry")
         for kind, seq in sorted(unbooked):
@@ -75,6 +109,8 @@ class Replay:
         for seq in sorted(self.lines):
             self._found(6, f"journal lines {self.lines[seq]} stand under entry {seq}, which is not there")
         self._check_projections(chain, last)
+        if self.since.seq == 0 and self._late is None and self._in_time:
+            self._check_from_the_beginning(last)
         return self.since._replace(
             seq=last,
             chain=chain,
@@ -86,20 +122,74 @@ class Replay:
     def _fold(self, entry: Row[Any], charges: Iterator[_ChargePaid]) -> tuple[dict[str, int], bytes]:
         """The lines and the digest that an entry should have, by its facts."""
         seq = entry.seq
-        if entry.kind == "charges":
+        if entry.kind in ("charges", "fold"):
             return self._fold_charges(entry, charges)
-        if entry.kind == "credit" and seq in self.credits:
-            booked = self.credits[seq]
-            self._check_currency("credit", seq, booked.currency)
-            self.purse.add(booked.credit)
-            self.expired[seq] = 0
-            return credit_lines(booked.credit.kind, booked.credit.amount), seal_credit(booked)
         if entry.kind == "repayment" and seq in self.repayments:
             return self._fold_repayment(self.repayments[seq])
+        self._expect_no_repayment()
+        if entry.kind == "credit" and seq in self.credits:
+            return self._fold_credit(self.credits[seq])
+        if entry.kind == "void" and seq in self.voids:
+            return self._fold_void(self.voids[seq])
         if entry.kind == "expiry" and seq in self.expiries:
             return self._fold_expiry(self.expiries[seq])
         self._found(5, f"entry {seq} books a {entry.kind} that is not there")
         return {}, b""
+
+    def _fold_credit(self, booked: BookedCredit) -> tuple[dict[str, int], bytes]:
+        credit = booked.credit
+        self._check_currency("credit", credit.credit_id, booked.currency)
+        upto = credit.credit_id - 1
+        since, begins = None, credit.effective_at
+        if begins <= self._newest[0] or any(other.effective_at > begins for other in self.purse.credits):
+            since = first_affected(self.connection, self.account.account, credit, self.purse.credits, upto)
+        self.purse.add(credit)
+        self.expired[credit.credit_id] = 0
+        if since is not None:
+            self._begin_folding(since, upto)
+        return credit_lines(credit.kind, credit.amount), seal_credit(booked)
+
+    def _fold_void(self, booked: BookedCredit) -> tuple[dict[str, int], bytes]:
+        credit = booked.credit
+        assert booked.void is not None
+        if credit not in self.purse.credits:
+            self._found(5, f"void {booked.void.seq} is of credit {credit.credit_id}, which was not there")
+            return {}, b""
+        self.purse.remove(credit.credit_id)
+        upto = booked.void.seq - 1
+        since = first_paid_by(self.connection, self.account.account, credit, self.purse.credits, upto)
+        if since is not None:
+            self._begin_folding(since, upto)
+        self._voided = credit.credit_id
+        return credit_lines(credit.kind, -credit.amount), seal_void(credit.credit_id, booked.void)
+
+    def _begin_folding(self, since: datetime, upto: int) -> None:
+        again = Again(self.connection, self.account.account, self.purse, since=since, upto=upto)
+        self._folding = ReplayFold(again, self._found)
+        if self._late is not None and self._late >= since:
+            self._late = None
+
+    def _end_folding(self) -> None:
+        if self._folding is not None:
+            self._due = self._folding.end(self._now)
+            self._folding = None
+        if self._voided is not None:
+            self.purse.remaining[self._voided] = 0
+            self._voided = None
+
+    def _expect_no_repayment(self) -> None:
+        for credit_id, amount in self._due:
+            self._found(4, f"credit {credit_id} repays {amount} more, which is in no repayment")
+        self._due = []
+
+    def _check_from_the_beginning(self, last: int) -> None:
+        """Promise 4: a fold of everything that is known, in canonical order, comes to what was posted."""
+        purse = Purse(list(self.purse.credits), dict(self.purse.remaining), self.purse.overdraft)
+        again = Again(self.connection, self.account.account, purse, since=FIRST_INSTANT, upto=last)
+        ReplayFold(again, self._found).end(self._now)
+        if purse != self.purse:
+            what = f"{(purse.remaining, purse.overdraft)}, not {(self.purse.remaining, self.purse.overdraft)}"
+            self._found(4, f"folded from the beginning, credits have and the account owes {what}")
 
     def _fold_charges(self, entry: Row[Any], charges: Iterator[_ChargePaid]) -> tuple[dict[str, int], bytes]:
         splits, facts = [], []
@@ -116,16 +206,46 @@ class Replay:
                 charge.topped_up,
                 charge.overdraft,
                 charge.untracked,
-                tuple((row.credit_id, row.kind, row.amount) for row in deductions),  # type: ignore[misc]
+                tuple(Deduction(*deduction) for deduction in deductions),
             )
-            if self.purse.deduct(charge.cost or 0, charge.completed_at) != stored:
-                self._found(4, f"charge {charge.seq} of {charge.event_id} was not paid in the order of the rules")
+            if entry.kind == "fold":
+                self._check_folding(charge, stored)
+            else:
+                self._check_arrival(charge, stored)
             splits.append(stored)
             facts.append(charge_fact(charge.seq, stored_event(charge), charge.revision, charge.cost, stored[:4]))
             self._progress(1)
         return charge_lines(splits), seal_charges(facts)
 
+    def _check_arrival(self, charge: Row[Any], stored: Split) -> None:
+        """A call that is posted takes what there is."""
+        self._expect_no_repayment()
+        if self.purse.deduct(charge.cost or 0, charge.completed_at) != stored:
+            self._found(4, f"charge {charge.seq} of {charge.event_id} was not paid in the order of the rules")
+        if (charge.revision, charge.sign) != (1, 1):
+            self._found(5, f"charge {charge.seq} of {charge.event_id} is posted as revision {charge.revision}")
+        place = charge.completed_at, charge.event_id
+        if place < self._newest:
+            self._late = min(self._late or charge.completed_at, charge.completed_at)
+        self._newest = max(self._newest, place)
+
+    def _check_folding(self, charge: Row[Any], stored: Split) -> None:
+        """A call that is folded again; without a credit or a void before it, a price has changed."""
+        if self._folding is None or not self._folding.goes_on_with(charge):
+            self._end_folding()
+            self._expect_no_repayment()
+            self._begin_folding(charge.completed_at, charge.seq - 1)
+        assert self._folding is not None
+        self._folding.check(charge, stored)
+
     def _fold_repayment(self, row: Row[Any]) -> tuple[dict[str, int], bytes]:
+        if self._due:
+            if self._due.pop(0) != (row.credit_id, row.amount):
+                self._found(4, f"repayment {row.seq} is not what the fold of the calls before comes to")
+            return repayment_lines(row.amount), seal_move(row._asdict())
+        return self._fold_arrived_repayment(row)
+
+    def _fold_arrived_repayment(self, row: Row[Any]) -> tuple[dict[str, int], bytes]:
         due = self.purse.repay(row.booked_at)
         if not due or (due[0].credit_id, due[0].amount) != (row.credit_id, row.amount):
             self._found(4, f"repayment {row.seq} is not what the topped-up credits owed")
@@ -173,7 +293,7 @@ class Replay:
         again = price_columns(priced, marks)
         for name, value in again.items():
             stored = charge.charge_status if name == "status" else getattr(charge, name)
-            if stored != value:
+            if stored != (value * charge.sign if name in MONEY and value is not None else value):
                 self._found(3, f"charge {charge.seq} of {charge.event_id} has {name} {stored}, priced again {value}")
         if isinstance(priced, Unpriced) and charge.granted | charge.topped_up | charge.overdraft | charge.untracked:
             self._found(3, f"charge {charge.seq} of {charge.event_id} is unpriced and took money")
@@ -214,17 +334,9 @@ class Replay:
             .order_by(ChargeRow.seq)
         )
         for rows in self.connection.execute(query, execution_options={"yield_per": CHUNK}).partitions():
-            deductions = self._deductions([row.event_key for row in rows])
+            deductions = deductions_of(self.connection, self.account.account, rows)
             for row in rows:
                 yield row, deductions.get((row.event_key, row.revision), [])
-
-    def _deductions(self, keys: Sequence[bytes]) -> dict[tuple[bytes, int], list[Row[Any]]]:
-        where = (DeductionRow.account == self.account.account, DeductionRow.event_key.in_(keys))
-        found: dict[tuple[bytes, int], list[Row[Any]]] = {}
-        query = select(*DeductionRow.__table__.columns).where(*where).order_by(DeductionRow.ordinal)
-        for row in self.connection.execute(query):
-            found.setdefault((row.event_key, row.revision), []).append(row)
-        return found
 
     def _rows(self, table: type[Table]) -> list[Row[Any]]:
         columns = table.__table__.columns

@@ -25,7 +25,7 @@ from costmeter.store.accounts import Account
 from costmeter.store.checkpoints import START, Checkpoint, before
 from costmeter.store.engine import in_transaction, reading
 from costmeter.store.keys import identity_key
-from costmeter.store.tables import EventRow, IdentityRow, PendingRow
+from costmeter.store.tables import EntryRow, EventRow, IdentityRow, PendingRow
 
 CHUNK = 2_000
 MOST_FINDINGS = 100  # of one promise and account: a broken database would fill a terminal
@@ -105,7 +105,10 @@ def _verify_account(engine: Engine, name: str, full: bool, now: datetime, tellin
 
 
 def _since(connection: Connection, name: str) -> Checkpoint:
-    return checkpoints.get(connection, name) or freezes.released_state(connection, name)
+    """Where to begin: at the checkpoint or release, unless calls were folded again since, which reaches behind it."""
+    since = checkpoints.get(connection, name) or freezes.released_state(connection, name)
+    again = (EntryRow.account == name, EntryRow.seq > since.seq, EntryRow.kind.in_(("fold", "void")))
+    return START if connection.scalar(select(EntryRow.seq).where(*again).limit(1)) else since
 
 
 def _is_as_it_was(connection: Connection, account: Account, checkpoint: Checkpoint) -> bool:

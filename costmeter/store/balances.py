@@ -43,14 +43,16 @@ class Balance(NamedTuple):
 def balance_at(connection: Connection, account: Account, at: datetime, known_at: datetime | None = None) -> Balance:
     """The balance as of an instant: credits in effect, less what calls completed until then took from them.
 
-    A credit is valued as of the instant, whether its start or expiry is posted yet or not. With `known_at` only what
-    was booked by that instant counts: the balance as of `at` as it could be told then.
+    A credit is valued as of the instant, whether its start or expiry is posted yet or not; a voided one never was. With
+    `known_at` only what was booked by that instant counts: the balance as of `at` as it could be told then.
     """
     spent = _spent(connection, account.account, at, known_at)
     has = dict.fromkeys((GRANTED, TOPPED_UP), 0)
     for booked in credits.of_account(connection, account.account):
         credit = booked.credit
-        if credit.counts_at(at) and (known_at is None or booked.booked_at <= known_at):
+        if not credit.counts_at(at) or (known_at is not None and booked.booked_at > known_at):
+            continue
+        if booked.void is None or (known_at is not None and booked.void.booked_at > known_at):
             has[credit.kind] += credit.amount - spent[credit.credit_id]
     owed = _owed(connection, account.account, at, known_at)
     return Balance(account.currency, has[GRANTED], has[TOPPED_UP] - owed)

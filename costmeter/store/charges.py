@@ -1,15 +1,72 @@
-"""Charges and the deductions that paid them."""
+"""Charges and the deductions that paid them.
+
+A call's charge in force is its newest revision; `upto` asks for what was known when the account's sequence stood there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from itertools import groupby, islice
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, collate, func, insert, or_, select
+from sqlalchemy.orm import aliased
 
-from costmeter.core.ledger import Credit, rank
-from costmeter.store.tables import ChargeRow, DeductionRow
+from costmeter.core.ledger import Credit, Deduction, Split, rank
+from costmeter.core.periods import Period
+from costmeter.store.events import StoredEvent, of_one_event, stored_event
+from costmeter.store.tables import ChargeRow, DeductionRow, EventRow
+from costmeter.store.types import join_halves, sum_halves
+
+CHUNK = 2_000
+
+
+class Paid(NamedTuple):
+    """A charge in force: one call, what it cost, and how that was paid."""
+
+    event_key: bytes
+    completed_at: datetime
+    event_id: str
+    model: str
+    revision: int
+    edition: str
+    cost: int | None
+    split: Split
+
+
+PRICE = (
+    "status", "tariff", "band", "cost_cache_hit", "cost_cache_miss", "cost_output", "cost", "cache_savings",
+    "off_peak_savings",
+)  # fmt: skip
+
+
+class Priced(NamedTuple):
+    """A charge in force by its price: one call, what it used, and by which edition it cost what."""
+
+    event_key: bytes
+    completed_at: datetime
+    started_at: datetime | None
+    model: str
+    project: str | None
+    cache_hit_tokens: int
+    cache_miss_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    edition: str
+    status: str
+    tariff: str | None
+    band: str | None
+    cost_cache_hit: int | None
+    cost_cache_miss: int | None
+    cost_output: int | None
+    cost: int | None
+    cache_savings: int
+    off_peak_savings: int
+
+
+_OF_EVENT = Priced._fields[:9]
 
 
 def add(connection: Connection, charges: Sequence[dict[str, Any]], deductions: Sequence[dict[str, Any]]) -> None:
@@ -19,28 +76,185 @@ def add(connection: Connection, charges: Sequence[dict[str, Any]], deductions: S
         connection.execute(insert(DeductionRow), deductions)
 
 
-def first_to_fold_again(
-    connection: Connection, account: str, credit: Credit, others: Sequence[Credit]
+def in_force(connection: Connection, account: str, *, since: datetime, upto: int) -> Iterator[list[Paid]]:
+    """The charges in force of calls completed from `since` on, in canonical order: by completion, then event id."""
+    query = (
+        select(
+            ChargeRow.event_key, ChargeRow.completed_at, EventRow.event_id, EventRow.model, ChargeRow.revision,
+            ChargeRow.edition, ChargeRow.cost, ChargeRow.granted, ChargeRow.topped_up, ChargeRow.overdraft,
+            ChargeRow.untracked,
+        )
+        .join(EventRow, of_one_event(EventRow, ChargeRow))
+        .where(ChargeRow.account == account, ChargeRow.completed_at >= since, ChargeRow.seq <= upto)
+        .order_by(ChargeRow.completed_at, bytewise(connection, EventRow.event_id), ChargeRow.revision)
+    )  # fmt: skip
+    rows = connection.execute(query, execution_options={"yield_per": CHUNK})
+    newest = (deque(group, maxlen=1)[0] for _, group in groupby(rows, key=lambda row: row.event_key))
+    while chunk := list(islice(newest, CHUNK)):
+        paid = deductions_of(connection, account, chunk)
+        yield [
+            Paid(*row[:7], Split(*row[7:], tuple(Deduction(*d) for d in paid.get((row.event_key, row.revision), ()))))
+            for row in chunk
+        ]
+
+
+def priced_by_others(connection: Connection, account: str, edition: str) -> list[tuple[str, str]]:
+    """Every other edition that charges of an account were priced by, with each model that was."""
+    query = (
+        select(ChargeRow.edition, EventRow.model)
+        .join(EventRow, of_one_event(EventRow, ChargeRow))
+        .where(ChargeRow.account == account, ChargeRow.edition != edition)
+        .group_by(ChargeRow.edition, EventRow.model)
+    )
+    return [(row.edition, row.model) for row in connection.execute(query)]
+
+
+def prices_in_force(
+    connection: Connection, account: str, edition: str, *, models: Collection[str], period: Period
+) -> Iterator[list[Priced]]:
+    """The prices in force by other editions, of calls of these models that completed in a period, by completion."""
+    query = _prices(account).where(ChargeRow.edition != edition, EventRow.model.in_(models))
+    if period.start is not None:
+        query = query.where(ChargeRow.completed_at >= period.start)
+    if period.end is not None:
+        query = query.where(ChargeRow.completed_at < period.end)
+    query = query.order_by(ChargeRow.completed_at)
+    with connection.execute(query, execution_options={"yield_per": CHUNK}) as result:
+        for rows in result.partitions():
+            yield [Priced(*row) for row in rows]
+
+
+def prices_of(connection: Connection, account: str, calls: Sequence[Paid]) -> list[Priced]:
+    """The prices in force of these calls."""
+    query = _prices(account).where(
+        ChargeRow.event_key.in_([call.event_key for call in calls]),
+        ChargeRow.completed_at.between(calls[0].completed_at, calls[-1].completed_at),
+    )
+    return [Priced(*row) for row in connection.execute(query)]
+
+
+def _prices(account: str) -> Select[Any]:
+    columns = [getattr(EventRow if name in _OF_EVENT else ChargeRow, name) for name in Priced._fields]
+    query = select(*columns).select_from(ChargeRow).join(EventRow, of_one_event(EventRow, ChargeRow))
+    later = aliased(ChargeRow)
+    replaced = select(later).where(of_one_event(later, ChargeRow), later.revision > ChargeRow.revision)
+    return query.where(ChargeRow.account == account, ~replaced.exists())
+
+
+def bytewise(connection: Connection, column: Any) -> ColumnElement[str]:
+    """The column in the order of its bytes and not of the database's locale, so that both databases agree."""
+    return collate(column, "C" if connection.dialect.name == "postgresql" else "BINARY")
+
+
+def deductions_of(
+    connection: Connection, account: str, charges: Sequence[Any]
+) -> dict[tuple[bytes, int], list[tuple[int, str, int]]]:
+    """Credit, kind and amount of what paid each of these charges, by event key and revision, in the order taken."""
+    if not charges:
+        return {}
+    first, last = (edge(charge.completed_at for charge in charges) for edge in (min, max))
+    query = select(
+        DeductionRow.event_key, DeductionRow.revision, DeductionRow.credit_id, DeductionRow.kind, DeductionRow.amount
+    ).where(
+        DeductionRow.account == account,
+        DeductionRow.event_key.in_([charge.event_key for charge in charges]),
+        DeductionRow.completed_at.between(first, last),
+    )
+    found: dict[tuple[bytes, int], list[tuple[int, str, int]]] = defaultdict(list)
+    for event_key, revision, credit_id, kind, amount in connection.execute(query.order_by(DeductionRow.ordinal)):
+        found[event_key, revision].append((credit_id, kind, amount))
+    return found
+
+
+def whole(
+    connection: Connection, account: str, charges: Sequence[Paid]
+) -> dict[bytes, tuple[dict[str, Any], StoredEvent]]:
+    """All columns of these charges, by event key, each with its event."""
+    if not charges:
+        return {}
+    revisions = {charge.event_key: charge.revision for charge in charges}
+    events = {row.event_key: stored_event(row) for row in _of_calls(connection, account, charges, EventRow)}
+    return {
+        row.event_key: (row._asdict(), events[row.event_key])
+        for row in _of_calls(connection, account, charges, ChargeRow)
+        if row.revision == revisions[row.event_key]
+    }
+
+
+def _of_calls(
+    connection: Connection, account: str, charges: Sequence[Any], table: type[ChargeRow | EventRow]
+) -> Iterator[Row[Any]]:
+    """The rows that a table has of these calls."""
+    first, last = (edge(charge.completed_at for charge in charges) for edge in (min, max))
+    query = select(*table.__table__.columns).where(
+        table.account == account,
+        table.event_key.in_([charge.event_key for charge in charges]),
+        table.completed_at.between(first, last),  # lets PostgreSQL look into few partitions
+    )
+    return iter(connection.execute(query))
+
+
+def given_since(connection: Connection, account: str, *, since: datetime, upto: int) -> tuple[dict[int, int], int]:
+    """What each credit gave for calls completed from `since` on, and their overdraft."""
+    calls = (ChargeRow.account == account, ChargeRow.completed_at >= since, ChargeRow.seq <= upto)
+    given = (
+        select(DeductionRow.credit_id, *sum_halves(DeductionRow.amount))
+        .join(ChargeRow, and_(of_one_event(DeductionRow, ChargeRow), DeductionRow.revision == ChargeRow.revision))
+        .where(*calls)
+        .group_by(DeductionRow.credit_id)
+    )
+    by_credit = {credit_id: join_halves(high, low) for credit_id, high, low in connection.execute(given)}
+    owed = connection.execute(select(*sum_halves(ChargeRow.overdraft)).where(*calls, ChargeRow.overdraft != 0)).one()
+    return by_credit, join_halves(*owed)
+
+
+def first_paid_otherwise(
+    connection: Connection, account: str, credit: Credit, others: Sequence[Credit], upto: int
 ) -> datetime | None:
     """The earliest completion of a posted call that this credit, had it been known, would have paid or opened.
 
     That is a call it counts for which was overdrawn or took from a credit behind it, or an untracked call after its
     start, since it moves the opening back.
     """
-    mine = ChargeRow.account == account
-    counts = [ChargeRow.completed_at >= credit.effective_at]
-    if credit.expires_at is not None:
-        counts.append(ChargeRow.completed_at < credit.expires_at)
+    counts = [] if credit.expires_at is None else [ChargeRow.completed_at < credit.expires_at]
     behind = [other.credit_id for other in others if rank(other) > rank(credit)]
-    took = and_(
-        DeductionRow.account == ChargeRow.account,
-        DeductionRow.event_key == ChargeRow.event_key,
-        DeductionRow.completed_at == ChargeRow.completed_at,
-        DeductionRow.credit_id.in_(behind),
+    untracked = ChargeRow.untracked != 0
+    affected = and_(or_(ChargeRow.overdraft != 0, _took_from(behind)), *counts)
+    return _earliest(connection, account, or_(untracked, affected), since=credit.effective_at, upto=upto)
+
+
+def first_paid_by(
+    connection: Connection, account: str, credit: Credit, others: Sequence[Credit], upto: int
+) -> datetime | None:
+    """The earliest completion of a posted call that this credit paid, or that is tracked by it alone."""
+    opening = min((other.effective_at for other in others), default=None)
+    tracked = ChargeRow.overdraft != 0
+    if opening is not None:
+        tracked = and_(tracked, ChargeRow.completed_at < opening)
+    paid = _took_from([credit.credit_id])
+    return _earliest(connection, account, or_(tracked, paid), since=credit.effective_at, upto=upto)
+
+
+def _took_from(credits: Collection[int]) -> ColumnElement[bool]:
+    paid = and_(of_one_event(DeductionRow, ChargeRow), DeductionRow.revision == ChargeRow.revision)
+    return select(DeductionRow).where(paid, DeductionRow.credit_id.in_(credits)).exists()
+
+
+def _earliest(
+    connection: Connection, account: str, condition: ColumnElement[bool], *, since: datetime, upto: int
+) -> datetime | None:
+    """The earliest completion, from `since` on, of a charge in force for which a condition holds."""
+    later = aliased(ChargeRow)
+    replaced = select(later).where(
+        of_one_event(later, ChargeRow), later.revision > ChargeRow.revision, later.seq <= upto
     )
-    untracked = and_(ChargeRow.completed_at >= credit.effective_at, ChargeRow.untracked != 0)
-    affected = and_(*counts, or_(ChargeRow.overdraft != 0, select(DeductionRow).where(took).exists()))
-    query = select(ChargeRow.completed_at).where(mine, or_(untracked, affected))
+    query = select(ChargeRow.completed_at).where(
+        ChargeRow.account == account,
+        ChargeRow.completed_at >= since,
+        ChargeRow.seq <= upto,
+        condition,
+        ~replaced.exists(),
+    )
     return connection.scalar(query.order_by(ChargeRow.completed_at).limit(1))
 
 

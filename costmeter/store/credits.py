@@ -6,20 +6,31 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, and_, insert, select, update
 
 from costmeter.core.ledger import Credit, Purse
 from costmeter.store.accounts import Account
-from costmeter.store.tables import CreditBalanceRow, CreditRow, ExpiryRow, RepaymentRow
+from costmeter.store.tables import CreditBalanceRow, CreditRow, CreditVoidRow, ExpiryRow, RepaymentRow
+from costmeter.store.types import join_halves, sum_halves
+
+
+class Void(NamedTuple):
+    """That a credit was taken back: its number in the account's sequence, why, by whom and when."""
+
+    seq: int
+    reason: str
+    by_whom: str
+    booked_at: datetime
 
 
 class BookedCredit(NamedTuple):
-    """A credit with what was said when it was added."""
+    """A credit with what was said when it was added, and when it was voided if it was."""
 
     credit: Credit
     currency: str
     reference: str | None
     booked_at: datetime
+    void: Void | None = None
 
 
 class CreditBalance(NamedTuple):
@@ -29,10 +40,12 @@ class CreditBalance(NamedTuple):
     expired: int
 
 
+_VOID = (CreditVoidRow.seq, CreditVoidRow.reason, CreditVoidRow.by_whom, CreditVoidRow.booked_at.label("voided_at"))
 _CREDIT = (
     CreditRow.credit_id, CreditRow.kind, CreditRow.amount, CreditRow.effective_at, CreditRow.expires_at,
-    CreditRow.currency, CreditRow.reference, CreditRow.booked_at,
+    CreditRow.currency, CreditRow.reference, CreditRow.booked_at, *_VOID,
 )  # fmt: skip
+_VOIDED = and_(CreditVoidRow.account == CreditRow.account, CreditVoidRow.credit_id == CreditRow.credit_id)
 
 
 def add(connection: Connection, account: str, booked: BookedCredit) -> None:
@@ -47,14 +60,20 @@ def add(connection: Connection, account: str, booked: BookedCredit) -> None:
     connection.execute(insert(CreditBalanceRow), balance)
 
 
+def add_void(connection: Connection, account: str, credit_id: int, void: Void) -> None:
+    connection.execute(insert(CreditVoidRow), {"account": account, "credit_id": credit_id, **void._asdict()})
+
+
 def of_account(connection: Connection, account: str) -> list[BookedCredit]:
-    """An account's credits in the order in which they were booked."""
-    query = select(*_CREDIT).where(CreditRow.account == account).order_by(CreditRow.credit_id)
+    """An account's credits in the order in which they were booked, voided ones included."""
+    query = select(*_CREDIT).outerjoin(CreditVoidRow, _VOIDED).where(CreditRow.account == account)
+    query = query.order_by(CreditRow.credit_id)
     return [_booked(row) for row in connection.execute(query)]
 
 
 def by_reference(connection: Connection, account: str, reference: str) -> BookedCredit | None:
-    query = select(*_CREDIT).where(CreditRow.account == account, CreditRow.reference == reference)
+    query = select(*_CREDIT).outerjoin(CreditVoidRow, _VOIDED)
+    query = query.where(CreditRow.account == account, CreditRow.reference == reference)
     row = connection.execute(query).one_or_none()
     return _booked(row) if row else None
 
@@ -67,10 +86,21 @@ def balances(connection: Connection, account: str) -> dict[int, CreditBalance]:
 
 
 def purse_of(connection: Connection, account: Account) -> Purse:
-    """The account's purse as its projections say; a credit with nothing left stays, since it opens the tracking."""
+    """The account's purse as its projections say; a credit with nothing left stays, since it opens the tracking.
+
+    A voided credit is not in it, but for the nothing that it has left.
+    """
     left = balances(connection, account.account)
-    credits = [booked.credit for booked in of_account(connection, account.account)]
+    credits = [booked.credit for booked in of_account(connection, account.account) if booked.void is None]
     return Purse(credits, {key: balance.remaining for key, balance in left.items()}, account.overdraft)
+
+
+def repaid(connection: Connection, account: str, upto: int) -> dict[int, int]:
+    """What each topped-up credit repaid, all in all."""
+    query = select(RepaymentRow.credit_id, *sum_halves(RepaymentRow.amount)).group_by(RepaymentRow.credit_id)
+    query = query.where(RepaymentRow.account == account, RepaymentRow.seq <= upto)
+    sums = {credit_id: join_halves(high, low) for credit_id, high, low in connection.execute(query)}
+    return {credit_id: amount for credit_id, amount in sums.items() if amount}
 
 
 def save_balances(connection: Connection, account: str, changed: Mapping[int, CreditBalance]) -> None:
@@ -87,4 +117,5 @@ def add_moves(connection: Connection, kind: str, rows: Iterable[dict[str, Any]])
 
 
 def _booked(row: Any) -> BookedCredit:
-    return BookedCredit(Credit(*row[:5]), *row[5:])
+    void = None if row.seq is None else Void(*row[8:])
+    return BookedCredit(Credit(*row[:5]), currency=row[5], reference=row[6], booked_at=row[7], void=void)

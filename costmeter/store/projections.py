@@ -55,8 +55,8 @@ def _balances(connection: Connection, name: str) -> dict[int, CreditBalance]:
     repaid, expired = _by_credit(connection, name, RepaymentRow), _by_credit(connection, name, ExpiryRow)
     balances = {}
     for booked in credits.of_account(connection, name):
-        key = booked.credit.credit_id
-        balance = CreditBalance(booked.credit.amount - gave.get(key, 0) - repaid.get(key, 0), expired.get(key, 0))
+        key, amount = booked.credit.credit_id, 0 if booked.void else booked.credit.amount
+        balance = CreditBalance(amount - gave.get(key, 0) - repaid.get(key, 0), expired.get(key, 0))
         if not 0 <= balance.expired <= balance.remaining:
             raise FrozenError(f"credit {key} of account {name!r} gave more than it had: {balance}; restore a backup")
         balances[key] = balance

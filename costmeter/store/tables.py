@@ -29,8 +29,8 @@ from costmeter.store.types import ExactMoney, ExactTotal, Json, Key, UtcInstant
 PARTITIONED = ("usage_event", "charge", "deduction")
 # Rows of these are never updated or deleted: the migrations forbid it by triggers.
 ADDED_ONLY = (
-    "identity", "usage_event", "price_edition", "charge", "deduction", "credit", "repayment", "expiry", "journal_entry",
-    "journal_line", "account_freeze",
+    "identity", "usage_event", "price_edition", "charge", "deduction", "credit", "credit_void", "repayment", "expiry",
+    "journal_entry", "journal_line", "account_freeze",
 )  # fmt: skip
 _BY_COMPLETION = {"postgresql_partition_by": "RANGE (completed_at)"}
 Name = String(256)
@@ -223,8 +223,22 @@ class CreditBalanceRow(Table):
     expired: Mapped[int] = mapped_column(ExactMoney)
 
 
+class CreditVoidRow(Table):
+    """A credit that was taken back, why and by whom. `seq` is the void's own place in the account's sequence."""
+
+    __tablename__ = "credit_void"
+    __table_args__ = (ForeignKeyConstraint(["account", "credit_id"], ["credit.account", "credit.credit_id"]),)
+
+    account: Mapped[str] = mapped_column(String(64), primary_key=True)
+    credit_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    seq: Mapped[int]
+    reason: Mapped[str]
+    by_whom: Mapped[str] = mapped_column(Name)
+    booked_at: Mapped[datetime]
+
+
 class RepaymentRow(Table):
-    """Overdraft paid off by a topped-up credit."""
+    """Overdraft paid off by a topped-up credit; negative where a folding again takes that back."""
 
     __tablename__ = "repayment"
     __table_args__ = (ForeignKeyConstraint(["account", "credit_id"], ["credit.account", "credit.credit_id"]),)
@@ -238,7 +252,7 @@ class RepaymentRow(Table):
 
 
 class ExpiryRow(Table):
-    """What a grant still held when it expired; negative where a late call took from it after all."""
+    """What a grant still held when it expired; negative where that turned out to be less."""
 
     __tablename__ = "expiry"
     __table_args__ = (ForeignKeyConstraint(["account", "credit_id"], ["credit.account", "credit.credit_id"]),)
@@ -259,7 +273,7 @@ class EntryRow(Table):
     account: Mapped[str] = mapped_column(ForeignKey("account.account"), primary_key=True)
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     first_seq: Mapped[int]
-    kind: Mapped[str] = mapped_column(String(16))  # charges, credit, repayment or expiry
+    kind: Mapped[str] = mapped_column(String(16))  # charges, fold, credit, void, repayment or expiry
     currency: Mapped[str] = mapped_column(String(3))
     billing_month: Mapped[str] = mapped_column(String(7))
     booked_at: Mapped[datetime]

@@ -124,7 +124,8 @@ def test_the_script_does_it_all_from_outside(tmp_path: Path) -> None:
     lines = ended.stdout.decode().splitlines()
     assert lines[0] == "accepted        5,000"
     assert lines[-1].startswith("é-0,default,Größe,")
-    known = "COSTMETER_CURRENCY, COSTMETER_DATABASE_URL, COSTMETER_PRICE_BOOK, COSTMETER_TIMEZONE"
+    names = ("CURRENCY", "DATABASE_URL", "PRICE_BOOK", "SPOOL_DIR", "SPOOL_LIMIT", "SPOOL_SYNC", "TIMEZONE")
+    known = ", ".join(f"COSTMETER_{name}" for name in names)
     warned = f"costmeter: warning: COSTMETER_CURENCY is no setting of costmeter; known: {known}"
     assert set(ended.stderr.decode().splitlines()) == {warned}
     assert ended.stderr.count(b"\n") == 2, "once a process"

@@ -13,7 +13,8 @@ from costmeter.exports import charges
 from costmeter.exports.charges import COLUMNS, charge_rows, write_charges_csv
 from costmeter.store.engine import reading
 from costmeter.store.scope import Scope
-from tests.make import an_event, at, grant, record_and_post, set_up_account
+from tests.make import an_event, at, grant, record_and_post, set_up_account, top_up
+from tests.services.invariants import close
 
 MARCH = Scope.checked(month="2025-03")
 
@@ -99,3 +100,26 @@ def test_a_billing_month_is_that_of_the_accounts_zone(engine: Engine) -> None:
     assert [row["event_id"] for row in exported(engine, Scope.checked(month="2025-04"))] == ["in-shanghai"]
     both = Scope.checked(start=at(late), end=at("2025-03-31T16:00:01Z"))
     assert [row["completed_at"] for row in exported(engine, both)] == [late, late]
+
+
+def test_a_charge_that_was_made_again_is_one_row_net_of_its_reversal(engine: Engine) -> None:
+    top_up(engine, "5.00", "2025-03-01T00:00:00Z")
+    record_and_post(engine, an_event(hit=3, miss=4))
+    grant(engine, "1.00", "2025-03-02T00:00:00Z")
+
+    (row,) = exported(engine)
+    assert [row[name] for name in ("cost", "granted", "topped_up")] == ["1.10000129", "1.00", "0.10000129"]
+    assert [row[name] for name in ("cache_hit_tokens", "cache_miss_tokens", "output_tokens")] == ["3", "4", "1000000"]
+
+
+def test_an_adjustment_moves_money_and_counts_no_tokens_again(engine: Engine) -> None:
+    top_up(engine, "5.00", "2025-02-01T00:00:00Z")
+    record_and_post(engine, an_event("late", "2025-02-03T12:00:00Z"))
+    close(engine, "2025-02")
+    before = exported(engine, Scope.checked(month="2025-02"))
+    grant(engine, "1.00", "2025-02-02T00:00:00Z")  # a call was 0.28 then
+
+    (row,) = exported(engine)
+    assert (row["adjusts"], row["cost"], row["output_tokens"]) == ("2025-02", "0.00", "0")
+    assert (row["granted"], row["topped_up"]) == ("0.28", "-0.28"), "the grant pays in place of the top-up"
+    assert exported(engine, Scope.checked(month="2025-02")) == before

@@ -188,42 +188,7 @@ class TestWhatIsRefused:
 
 
 class TestEnteredLate:
-    """A credit that would have paid, or opened, posted charges is refused; one that changes nothing is taken."""
-
-    def refused(self, engine: Engine, kind: str, effective_at: str, expires_at: str | None, since: str) -> None:
-        before = [rows(engine, table) for table in MOVED]
-        with pytest.raises(InputError) as caught:
-            give(engine, kind, "5.00", effective_at, expires_at=expires_at)
-        assert f"would change how calls since {since} were paid" in str(caught.value)
-        assert [rows(engine, table) for table in MOVED] == before
-
-    def test_before_untracked_calls_it_is_refused(self, engine: Engine) -> None:
-        record_and_post(engine, an_event("a", "2025-03-03T12:00:00Z"), an_event("b", "2025-03-04T12:00:00Z"))
-        self.refused(engine, "topped_up", "2025-03-03T12:00:00Z", None, "2025-03-03T12:00:00Z")
-        self.refused(engine, "topped_up", "2025-03-03T12:00:00.000001Z", None, "2025-03-04T12:00:00Z")
-        top_up(engine, "5.00", "2025-03-04T12:00:00.000001Z")
-        assert balance(engine) == ("0.00", "5.00")
-
-    def test_one_that_moves_the_opening_back_over_untracked_calls_is_refused(self, engine: Engine) -> None:
-        top_up(engine, "5.00", "2025-03-05T00:00:00Z")
-        record_and_post(engine, an_event("a", "2025-03-03T12:00:00Z"))
-        self.refused(engine, "granted", "2025-03-02T00:00:00Z", "2025-03-02T01:00:00Z", "2025-03-03T12:00:00Z")
-
-    def test_one_that_would_have_paid_overdraft_is_refused(self, engine: Engine) -> None:
-        top_up(engine, "1.00", OPENING)
-        record_and_post(engine, an_event("a", "2025-03-03T12:00:00Z"))
-        self.refused(engine, "topped_up", "2025-03-03T12:00:00Z", None, "2025-03-03T12:00:00Z")
-        self.refused(engine, "granted", OPENING, "2025-03-03T12:00:00.000001Z", "2025-03-03T12:00:00Z")
-
-    def test_a_grant_before_calls_that_top_ups_paid_is_refused(self, engine: Engine) -> None:
-        top_up(engine, "5.00", OPENING)
-        record_and_post(engine, an_event("a", "2025-03-03T12:00:00Z"))
-        self.refused(engine, "granted", "2025-03-02T00:00:00Z", None, "2025-03-03T12:00:00Z")
-
-    def test_an_older_top_up_than_the_one_that_paid_is_refused(self, engine: Engine) -> None:
-        top_up(engine, "5.00", "2025-03-02T00:00:00Z")
-        record_and_post(engine, an_event("a", "2025-03-03T12:00:00Z"))
-        self.refused(engine, "topped_up", "2025-03-01T12:00:00Z", None, "2025-03-03T12:00:00Z")
+    """What pays nothing that is posted changes nothing that is posted; test_fold_again.py has what does."""
 
     def test_a_grant_that_expired_before_the_calls_is_taken(self, engine: Engine) -> None:
         top_up(engine, "5.00", OPENING)

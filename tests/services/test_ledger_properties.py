@@ -6,11 +6,11 @@ The model is plain Python: integers, lists, and the order of spending as tests/o
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -25,31 +25,45 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import Engine
 
-from costmeter.core.errors import InputError
+from costmeter.core.errors import ConflictError, InputError
 from costmeter.core.money import format_amount
-from costmeter.core.periods import format_instant
+from costmeter.core.periods import format_instant, month_of
+from costmeter.core.price_book import PriceBook
+from costmeter.prices.read import read_edition
 from costmeter.reports.spend import spend_report
 from costmeter.services.add_credit import NewCredit, add_credit
+from costmeter.services.reprice import reprice
 from costmeter.services.verify import verify
+from costmeter.services.void_credit import void_credit
 from costmeter.store import accounts, balances
 from costmeter.store.accounts import Home
 from costmeter.store.engine import reading
 from costmeter.store.scope import Scope
-from costmeter.store.tables import AccountRow, CreditBalanceRow, DeductionRow, EventRow
-from tests.make import an_event, balance, outcome, post, record, rows, set_up_account, splits
+from costmeter.store.tables import AccountRow, ChargeRow, CreditBalanceRow, DeductionRow, EntryRow, EventRow
+from tests.late_prices import with_new_model, with_other_rate
+from tests.make import an_event, balance, book, outcome, post, record, rows, set_up_account, splits
 from tests.oracles import by_overlap, in_spending_order
-from tests.services.invariants import check_books
+from tests.services.invariants import check_books, close
 
-START = datetime(2025, 3, 1, tzinfo=UTC)
+START = datetime(2025, 3, 29, tzinfo=UTC)  # three days before the end of a month
+MARCH = "2025-03"
 MICRO = timedelta(microseconds=1)
-# Rates of March 2025, hit, miss and output, in 10^-12 USD a token.
+# Rates of March 2025 at standard and off-peak hours, hit, miss and output, in 10^-12 USD a token.
 RATES = {
     "deepseek-chat": ((70_000, 270_000, 1_100_000), (35_000, 135_000, 550_000)),
     "deepseek-reasoner": ((140_000, 550_000, 2_190_000), (35_000, 135_000, 550_000)),
 }
 # Credits start and end at few edges, and calls complete at them and beside them: that is where mistakes are.
-EDGES = [START + timedelta(hours=12 * n) for n in range(14)] + [START + timedelta(days=3, hours=16, minutes=30)]
+EDGES = [START + timedelta(hours=12 * n) for n in range(14)]
+EDGES += [START + timedelta(days=2, hours=16), START + timedelta(days=3, hours=16, minutes=30)]  # April in Shanghai
 INSTANTS = sorted(edge + offset for edge in EDGES for offset in (-MICRO, timedelta(), MICRO))
+# Editions of the price book that follow each other: what they say otherwise than the first.
+BOOKS: list[tuple[Callable[[], PriceBook], dict[str, Any]]] = [
+    (book, {}),
+    (with_new_model, {"deepseek-9": ((100_000, 1_000_000, 2_000_000),) * 2}),
+    (with_other_rate, {"deepseek-chat": ((70_000, 270_000, 1_500_000), RATES["deepseek-chat"][1])}),
+]
+LATER = format_instant(INSTANTS[-1])
 _account_numbers = count()
 
 
@@ -64,13 +78,23 @@ class Call(NamedTuple):
         at = format_instant(self.completed_at)
         return an_event(self.event_id, at, model=self.model, account=account, hit=hit, miss=miss, output=output)
 
-    def cost(self) -> int | None:
-        """Off-peak from 16:30 up to 00:30 UTC; None where there is no price."""
-        if self.model not in RATES:
-            return None
+    def cost(self, number: int = 0) -> int | None:
+        """Off-peak from 16:30 up to 00:30 UTC; None where the book of that number has no price."""
+        return self.price(number)[0]
+
+    def price(self, number: int) -> tuple[int | None, int | None]:
+        """The cost, and what it would be at standard hours."""
+        rates = (RATES | BOOKS[number][1]).get(self.model)
+        if rates is None:
+            return None, None
         clock = self.completed_at.time()
-        rates = RATES[self.model][clock >= time(16, 30) or clock < time(0, 30)]
-        return sum(rate * tokens for rate, tokens in zip(rates, self.tokens, strict=True))
+        is_off_peak = clock >= time(16, 30) or clock < time(0, 30)
+        standard, off_peak = (sum(r * n for r, n in zip(band, self.tokens, strict=True)) for band in rates)
+        return (off_peak if is_off_peak else standard), standard
+
+
+def in_canonical_order(calls: Sequence[Call]) -> list[Call]:
+    return sorted(calls, key=lambda call: (call.completed_at, call.event_id))
 
 
 class Posted(NamedTuple):
@@ -78,6 +102,7 @@ class Posted(NamedTuple):
     taken: dict[int, int]
     overdraft: int
     untracked: int
+    book: int  # the number of the price book that it was charged by
 
 
 class Model:
@@ -89,6 +114,9 @@ class Model:
         self.pending: list[Call] = []
         self.posted: list[Posted] = []
         self.repaid: list[tuple[int, int]] = []  # credit id, amount
+        self.book = 0
+        self.newest = (START - timedelta(days=99), "")
+        self.late: datetime | None = None  # the earliest call posted after a later one, and not folded again since
 
     def counts(self, credit: Mapping[str, Any], instant: datetime) -> bool:
         return credit["starts"] <= instant and not (credit["ends"] is not None and credit["ends"] <= instant)
@@ -96,43 +124,105 @@ class Model:
     def owed(self) -> int:
         return sum(p.overdraft for p in self.posted) - sum(amount for _, amount in self.repaid)
 
-    def is_too_late(self, new: dict[str, Any]) -> bool:
-        """Whether a posted call would have been paid, or opened, otherwise."""
+    def first_affected(self, new: dict[str, Any]) -> datetime | None:
+        """The earliest instant at which something posted would have come out otherwise."""
         order = [credit["id"] for credit in in_spending_order([*self.credits, new])]
         behind = set(order[order.index(new["id"]) + 1 :])
+        starts = {credit["id"]: credit["starts"] for credit in self.credits}
+        if new["kind"] == "topped_up" and any(starts[key] > new["starts"] for key, amount in self.repaid if amount):
+            return cast("datetime", new["starts"])
+        instants = []
         for posted in self.posted:
             at = posted.call.completed_at
-            if posted.untracked and new["starts"] <= at:
-                return True
-            if self.counts(new, at) and (posted.overdraft or behind & set(posted.taken)):
-                return True
-        return False
+            is_affected = self.counts(new, at) and (posted.overdraft or behind & set(posted.taken))
+            if is_affected or (posted.untracked and new["starts"] <= at):
+                instants.append(at)
+        return min(instants, default=None)
 
     def add(self, credit: dict[str, Any], now: datetime) -> None:
+        since = self.first_affected({**credit, "id": 10**9})
         self.credits.append(credit)
         self.left[credit["id"]] = credit["amount"]
+        if since is not None:
+            self.fold_again(since, now)
         self.repay(now)
 
     def post(self, now: datetime) -> int:
-        calls = sorted(self.pending, key=lambda call: call.completed_at)  # stable: else in order of arrival
-        opening = min((credit["starts"] for credit in self.credits), default=None)
+        calls = in_canonical_order(self.pending)
         for call in calls:
-            cost = call.cost() or 0
-            self.repay(call.completed_at)  # what is owed comes before a call that comes after a top-up
-            if opening is None or call.completed_at < opening:
-                self.posted.append(Posted(call, {}, 0, cost))
-                continue
-            taken = {}
-            for credit in in_spending_order(self.credits):
-                part = min(cost, self.left[credit["id"]])
-                if part and self.counts(credit, call.completed_at):
-                    taken[credit["id"]] = part
-                    self.left[credit["id"]] -= part
-                    cost -= part
-            self.posted.append(Posted(call, taken, cost, 0))
+            self.charge(call, self.book)
+            if (call.completed_at, call.event_id) < self.newest:
+                self.late = min(self.late or call.completed_at, call.completed_at)
+            self.newest = max(self.newest, (call.completed_at, call.event_id))
         self.pending = []
         self.repay(now)
         return len(calls)
+
+    def charge(self, call: Call, number: int) -> None:
+        cost = call.cost(number) or 0
+        opening = min((credit["starts"] for credit in self.credits), default=None)
+        self.repay(call.completed_at)  # what is owed comes before a call that comes after a top-up
+        if opening is None or call.completed_at < opening:
+            self.posted.append(Posted(call, {}, 0, cost, number))
+            return
+        taken = {}
+        for credit in in_spending_order(self.credits):
+            part = min(cost, self.left[credit["id"]])
+            if part and self.counts(credit, call.completed_at):
+                taken[credit["id"]] = part
+                self.left[credit["id"]] -= part
+                cost -= part
+        self.posted.append(Posted(call, taken, cost, 0, number))
+
+    def fold_again(self, since: datetime, now: datetime) -> None:
+        """Forget how the calls from an instant on were paid, and what younger top-ups repaid; then charge them anew."""
+        again = {posted.call: posted.book for posted in self.posted if posted.call.completed_at >= since}
+        self.posted = [posted for posted in self.posted if posted.call.completed_at < since]
+        standing = {credit["id"] for credit in self.credits if credit["starts"] <= since}
+        self.repaid = [(key, amount) for key, amount in self.repaid if key in standing]
+        for credit in self.credits:
+            gave = sum(posted.taken.get(credit["id"], 0) for posted in self.posted)
+            gave += sum(amount for key, amount in self.repaid if key == credit["id"])
+            self.left[credit["id"]] = credit["amount"] - gave
+        for call in in_canonical_order([*again]):
+            self.charge(call, again[call])
+        self.repay(now)
+        if self.late is not None and self.late >= since:
+            self.late = None
+
+    def void(self, credit: dict[str, Any], now: datetime) -> None:
+        """As if it had never been given."""
+        key, starts = credit["id"], credit["starts"]
+        self.credits.remove(credit)
+        opening = min((other["starts"] for other in self.credits), default=None)
+        instants = []
+        for posted in self.posted:
+            at = posted.call.completed_at
+            is_tracked_by_it = posted.overdraft and starts <= at and (opening is None or at < opening)
+            if key in posted.taken or is_tracked_by_it:
+                instants.append(at)
+        if any(credit_id == key for credit_id, amount in self.repaid if amount):
+            instants = [starts]
+        if instants:
+            self.fold_again(min(instants), now)
+        self.left[key] = 0
+        self.repay(now)
+
+    def reprice(self, month_of_call: Callable[[Call], str], now: datetime) -> int:
+        """Every call that the present book prices otherwise, month by month; returns how many that were."""
+        count = 0
+        for month in sorted({month_of_call(posted.call) for posted in self.posted}):
+            changed = {
+                posted.call
+                for posted in self.posted
+                if month_of_call(posted.call) == month
+                and posted.call.price(posted.book) != posted.call.price(self.book)
+            }
+            if changed:
+                count += len(changed)
+                self.posted = [p._replace(book=self.book) if p.call in changed else p for p in self.posted]
+                self.fold_again(min(call.completed_at for call in changed), now)
+        return count
 
     def repay(self, now: datetime) -> None:
         for credit in in_spending_order(self.credits):
@@ -176,6 +266,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def __init__(self, engine: Engine) -> None:
         super().__init__()
         self.engine = engine
+        self.timezone = "UTC"
+        self.closed: list[list[dict[str, Any]]] | None = None
         self.account = f"account-{next(_account_numbers)}"
         self.now = START + timedelta(days=1)
         self.model = Model()
@@ -183,6 +275,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @initialize(timezone=st.sampled_from(["UTC", "Asia/Shanghai"]), opening=st.booleans())
     def make_account(self, timezone: str, opening: bool) -> None:
+        self.timezone = timezone
         set_up_account(self.engine, self.account, timezone=timezone)
         if opening:
             self.add("topped_up", 1_100_000_000_000, START, None)
@@ -224,16 +317,20 @@ class LedgerMachine(RuleBasedStateMachine):
     def add_credit_from_now_on(self, kind: str, amount: int, hours: int | None) -> None:
         self.add(kind, amount, None, None if hours is None else self.now + timedelta(hours=hours))
 
+    @precondition(lambda self: any(posted.overdraft for posted in self.model.posted))
+    @rule(data=st.data(), amount=amounts)
+    def top_up_right_after_an_overdrawn_call(self, data: st.DataObject, amount: int) -> None:
+        """Late: what was owed is to be repaid before any call that came after."""
+        overdrawn = [posted.call.completed_at for posted in self.model.posted if posted.overdraft]
+        self.add("topped_up", amount, data.draw(st.sampled_from(overdrawn)) + MICRO, None)
+
     def add(self, kind: str, amount: int, starts: datetime | None, ends: datetime | None) -> None:
         begins = starts or self.now
         ends = ends if kind == "granted" and ends is not None and ends > begins else None
-        new = NewCredit(self.account, kind, amount, None, starts, ends)
-        credit = {"id": 10**9, "kind": kind, "amount": amount, "starts": begins, "ends": ends}
-        if self.model.is_too_late(credit):
-            if starts is not None:
-                with pytest.raises(InputError, match="would change how calls since"):
-                    add_credit(self.engine, new, home=Home(), now=self.now)
-                return
+        reference = f"credit {len(self.model.left)}"
+        new = NewCredit(self.account, kind, amount, None, starts, ends, reference)
+        credit = {"id": 10**9, "reference": reference, "kind": kind, "amount": amount, "starts": begins, "ends": ends}
+        if starts is None and self.model.first_affected(credit) is not None:
             # Without a start of its own it begins after the last posted call.
             begins = max(posted.call.completed_at for posted in self.model.posted) + timedelta(microseconds=1)
             credit["starts"] = begins
@@ -249,7 +346,50 @@ class LedgerMachine(RuleBasedStateMachine):
     def post_later(self, hours: int) -> None:
         self.now = min(self.now + timedelta(hours=hours), INSTANTS[-1] + timedelta(days=1))
         waiting = len(self.model.pending)
-        assert post(self.engine, self.account, format_instant(self.now)) == waiting == self.model.post(self.now)
+        by = BOOKS[self.model.book][0]()
+        assert post(self.engine, self.account, format_instant(self.now), by=by) == waiting == self.model.post(self.now)
+
+    @precondition(lambda self: self.model.credits)
+    @rule(data=st.data())
+    def void(self, data: st.DataObject) -> None:
+        self.take_back(data.draw(st.sampled_from(self.model.credits)))
+
+    @precondition(lambda self: self.model.repaid)
+    @rule()
+    def void_one_that_repaid(self) -> None:
+        repaid = {credit_id for credit_id, _ in self.model.repaid}
+        self.take_back(next(credit for credit in self.model.credits if credit["id"] in repaid))
+
+    def take_back(self, credit: dict[str, Any]) -> None:
+        void_credit(self.engine, self.account, credit["reference"], reason="a mistake", by="Ada", now=self.now)
+        with pytest.raises(ConflictError, match="was voided before"):
+            void_credit(self.engine, self.account, credit["reference"], reason="again", by="Ada", now=self.now)
+        self.model.void(credit, self.now)
+
+    @rule(number=st.sampled_from(range(len(BOOKS))))
+    def reprice(self, number: int) -> None:
+        """By another book, or by the same again, which changes nothing; and always once more."""
+        self.model.book = number
+        expected = self.model.reprice(lambda call: month_of(call.completed_at, self.timezone), self.now)
+        for changes in (expected, 0):
+            found = reprice(self.engine, [self.account], book=BOOKS[number][0](), read_book=read_edition, now=self.now)
+            assert sum(group.charges for group in found.values()) == changes
+
+    @precondition(lambda self: self.closed is None and month_of(self.now, self.timezone) > MARCH)
+    @rule()
+    def close_march(self) -> None:
+        close(self.engine, MARCH, self.account)
+        self.closed = self.booked_in_march()
+
+    def booked_in_march(self) -> list[list[dict[str, Any]]]:
+        return [
+            rows(self.engine, table, table.seq, where=(table.account == self.account) & (table.billing_month == MARCH))
+            for table in (ChargeRow, EntryRow)
+        ]
+
+    @rule()
+    def restart(self) -> None:
+        self.engine.dispose()
 
     @invariant()
     def balances_are_what_the_model_says(self) -> None:
@@ -262,10 +402,18 @@ class LedgerMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """At the end everything is posted and compared, to the digit."""
         self.post_later(0)
+        self.is_what_the_model_says()
+        check_books(self.engine, self.account)
+        assert verify(self.engine, [self.account]) == []
+        if self.model.late is None:
+            self.is_as_if_all_had_been_known_from_the_beginning()
+
+    def is_what_the_model_says(self) -> None:
         expected = {p.call.event_id: tuple(map(format_amount, self.model.parts(p))) for p in self.model.posted}
         assert splits(self.engine, self.account) == expected
         left = rows(self.engine, CreditBalanceRow, where=CreditBalanceRow.account == self.account)
         assert {row["credit_id"]: row["remaining"] for row in left} == self.model.left
+        assert self.closed in (None, self.booked_in_march()), "a closed month never changes"
         over = {credit["id"] for credit in self.model.credits if credit["ends"] and credit["ends"] <= self.now}
         assert all(row["expired"] == (row["remaining"] if row["credit_id"] in over else 0) for row in left)
         (account,) = rows(self.engine, AccountRow, where=AccountRow.account == self.account)
@@ -282,11 +430,22 @@ class LedgerMachine(RuleBasedStateMachine):
         parts = [self.model.parts(posted) for posted in self.model.posted]
         for position, name in enumerate(("granted", "topped_up", "overdraft", "untracked")):
             assert totals[name] == sum(part[position] for part in parts)
-        assert totals["cost"] == sum(call.cost() or 0 for call in self.calls)
-        assert totals["unpriced"] == sum(call.cost() is None for call in self.calls)
+        costs = [posted.call.cost(posted.book) for posted in self.model.posted]
+        assert totals["cost"] == sum(cost or 0 for cost in costs)
+        assert totals["unpriced"] == costs.count(None)
         assert (totals["calls"], totals["unposted"]) == (len(self.calls), 0)
-        check_books(self.engine, self.account)
-        assert verify(self.engine, [self.account]) == []
+
+    def is_as_if_all_had_been_known_from_the_beginning(self) -> None:
+        """Where no call came late, or those that did were folded again: one fold in canonical order says the same."""
+        afresh = Model()
+        afresh.credits = self.model.credits
+        afresh.left = dict.fromkeys(self.model.left, 0) | {c["id"]: c["amount"] for c in afresh.credits}
+        by = {posted.call: posted.book for posted in self.model.posted}
+        for call in in_canonical_order([*by]):
+            afresh.charge(call, by[call])
+        afresh.repay(self.now)
+        assert {p.call: p for p in afresh.posted} == {p.call: p for p in self.model.posted}
+        assert (afresh.left, afresh.owed()) == (self.model.left, self.model.owed())
 
 
 def test_the_ledger_is_what_the_model_says_whatever_is_done(engine: Engine) -> None:
@@ -323,9 +482,9 @@ def test_where_no_credit_starts_or_ends_arrival_changes_no_pool_and_the_closed_f
             for kind, amount in credits
         ]
         for number in order:
-            record(engine, made[number].body(account))
-            post(engine, account)
-        pools.append((balance(engine, account=account), _given_by_rank(engine, account)))
+            record(engine, made[number].body(account), now=LATER)
+            post(engine, account, LATER)
+        pools.append((balance(engine, LATER, account), _given_by_rank(engine, account)))
         spending = in_spending_order(
             [{"id": c.credit_id, "kind": c.kind, "amount": c.amount, "starts": begins, "ends": None} for c in given_]
         )
@@ -335,12 +494,41 @@ def test_where_no_credit_starts_or_ends_arrival_changes_no_pool_and_the_closed_f
     assert pools[0] == pools[1]
 
 
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(shuffled(), st.lists(st.tuples(st.sampled_from(["granted", "topped_up"]), amounts), min_size=1, max_size=4))
+def test_credits_entered_after_the_calls_pay_by_the_closed_form_in_canonical_order(
+    engine: Engine, some: tuple[list[tuple[Any, ...]], list[int]], credits: Sequence[tuple[str, int]]
+) -> None:
+    """Whatever the order of arrival: entering them late folds everything since their start."""
+    made = [
+        Call(f"call-{number}", model, INSTANTS[9 - min(back, 9)], counts)
+        for number, (model, back, counts) in enumerate(some[0])
+    ]
+    account = f"account-{next(_account_numbers)}"
+    for number in some[1]:
+        record(engine, made[number].body(account), now=LATER)
+        post(engine, account, LATER)
+    given_ = []
+    for kind, amount in credits:
+        new = NewCredit(account, kind, amount, None, INSTANTS[0])
+        given_.append(add_credit(engine, new, home=Home(), now=INSTANTS[-1])[0].credit)
+    spending = in_spending_order(
+        [{"id": c.credit_id, "kind": c.kind, "amount": c.amount, "starts": 0, "ends": None} for c in given_]
+    )
+    calls = in_canonical_order(made)
+    overlaps = by_overlap([(c["id"], c["amount"]) for c in spending], [call.cost() or 0 for call in calls])
+    expected = {call.event_id: taken for call, (taken, _) in zip(calls, overlaps, strict=True) if taken}
+    assert _taken(engine, account) == expected
+
+
 def _taken(engine: Engine, account: str) -> dict[str, dict[int, int]]:
+    """What each credit gave for each call, all in all: what was reversed adds up to nothing."""
     names = {row["event_key"]: row["event_id"] for row in rows(engine, EventRow, where=EventRow.account == account)}
-    taken: dict[str, dict[int, int]] = defaultdict(dict)
+    taken: dict[str, Counter[int]] = defaultdict(Counter)
     for row in rows(engine, DeductionRow, where=DeductionRow.account == account):
-        taken[names[row["event_key"]]][row["credit_id"]] = row["amount"]
-    return dict(taken)
+        taken[names[row["event_key"]]][row["credit_id"]] += row["amount"]
+    left = {name: {key: amount for key, amount in gave.items() if amount} for name, gave in taken.items()}
+    return {name: gave for name, gave in left.items() if gave}
 
 
 def _given_by_rank(engine: Engine, account: str) -> dict[int, int]:

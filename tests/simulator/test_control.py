@@ -40,6 +40,7 @@ def test_the_books_of_a_call(http: httpx2.Client, client: OpenAI) -> None:
         "overdraft": "0.00",
         "aborted": False,
         "fault": None,
+        "label": None,
     }
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from costmeter.services.freeze_account import freeze_account
+from costmeter.services.void_credit import void_credit
 from costmeter.store.tables import ADDED_ONLY, Table
 from tests.make import NOW, an_event, at, grant, post, record_and_post, rows, top_up
 
@@ -21,6 +22,8 @@ def full(engine: Engine) -> Engine:
     top_up(engine, "5.00", "2025-03-04T00:00:00Z")  # repays
     grant(engine, "5.00", "2025-03-04T00:00:00Z", "2025-03-05T00:00:00Z")  # expires
     post(engine)
+    grant(engine, "1.00", "2025-03-04T00:00:00Z", reference="wrong")
+    void_credit(engine, "default", "wrong", reason="granted twice", by="Ada", now=at(NOW))
     freeze_account(engine, "default", by="verify", reason="a test", now=at(NOW))
     return engine
 
