@@ -318,11 +318,12 @@ class LedgerMachine(RuleBasedStateMachine):
         self.add(kind, amount, None, None if hours is None else self.now + timedelta(hours=hours))
 
     @precondition(lambda self: any(posted.overdraft for posted in self.model.posted))
-    @rule(data=st.data(), amount=amounts)
-    def top_up_right_after_an_overdrawn_call(self, data: st.DataObject, amount: int) -> None:
-        """Late: what was owed is to be repaid before any call that came after."""
-        overdrawn = [posted.call.completed_at for posted in self.model.posted if posted.overdraft]
-        self.add("topped_up", amount, data.draw(st.sampled_from(overdrawn)) + MICRO, None)
+    @rule(amount=amounts, is_enough=st.booleans())
+    def top_up_right_after_the_first_overdrawn_call(self, amount: int, is_enough: bool) -> None:
+        """Late: what was owed is to be repaid before any call that came after, and by nobody who came later."""
+        overdrawn = (posted for posted in self.model.posted if posted.overdraft)
+        first = min(overdrawn, key=lambda posted: posted.call.completed_at)
+        self.add("topped_up", amount + is_enough * first.overdraft, first.call.completed_at + MICRO, None)
 
     def add(self, kind: str, amount: int, starts: datetime | None, ends: datetime | None) -> None:
         begins = starts or self.now

@@ -88,6 +88,13 @@ class TestWhatItPaid:
         assert splits(engine) == dict.fromkeys("ab", (NOTHING, NOTHING, NOTHING, "1.10"))
         assert balance(engine) == (NOTHING, "5.00")
 
+    def test_calls_that_it_opened_and_did_not_pay_are_untracked_too(self, engine: Engine) -> None:
+        grant(engine, "1.00", OPENING, "2025-03-02T00:00:00Z", reference="wrong")
+        record_and_post(engine, an_event("a"))  # the grant was over, so that all of it was owed
+        assert splits(engine) == {"a": (NOTHING, NOTHING, "1.10", NOTHING)}
+        void(engine)
+        assert splits(engine) == {"a": (NOTHING, NOTHING, NOTHING, "1.10")}
+
     def test_the_only_credit_leaves_the_account_untracked(self, engine: Engine) -> None:
         top_up(engine, "5.00", OPENING, reference="wrong")
         record_and_post(engine, an_event("a"))
