@@ -1,8 +1,8 @@
 """Every table. The migrations make the schema; a test holds these models equal to it.
 
 Every primary, unique and foreign key begins with the account, so that PostgreSQL can be sharded by account; only the
-price editions, which all accounts share, have none. On
-PostgreSQL usage_event, charge and deduction are partitioned by completion; their keys therefore carry it.
+price editions, which all accounts share, have none. On PostgreSQL usage_event, charge and deduction are partitioned by
+completion; their keys therefore carry it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     CheckConstraint,
     ForeignKey,
     ForeignKeyConstraint,
@@ -19,12 +18,13 @@ from sqlalchemy import (
     Integer,
     SmallInteger,
     String,
-    Text,
     UniqueConstraint,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
-from costmeter.store.types import ExactMoney, ExactTotal, Json, Key, UtcInstant
+from costmeter.store.table import Name
+from costmeter.store.table import Table as Table
+from costmeter.store.types import ExactMoney, ExactTotal, Key
 
 PARTITIONED = ("usage_event", "charge", "deduction")
 # Rows of these are never updated or deleted: the migrations forbid it by triggers.
@@ -33,11 +33,6 @@ ADDED_ONLY = (
     "journal_entry", "journal_line", "account_freeze",
 )  # fmt: skip
 _BY_COMPLETION = {"postgresql_partition_by": "RANGE (completed_at)"}
-Name = String(256)
-
-
-class Table(DeclarativeBase):
-    type_annotation_map = {datetime: UtcInstant, bytes: Key, dict[str, Any]: Json, str: Text, int: BigInteger}  # noqa: RUF012
 
 
 class AccountRow(Table):
@@ -237,32 +232,29 @@ class CreditVoidRow(Table):
     booked_at: Mapped[datetime]
 
 
-class RepaymentRow(Table):
+class _Move:
+    """What a repayment and an expiry say alike: what moved out of which credit, as of when."""
+
+    account: Mapped[str] = mapped_column(String(64), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    credit_id: Mapped[int]
+    amount: Mapped[int] = mapped_column(ExactMoney)
+    effective_at: Mapped[datetime]
+    booked_at: Mapped[datetime]
+
+
+class RepaymentRow(_Move, Table):
     """Overdraft paid off by a topped-up credit; negative where a folding again takes that back."""
 
     __tablename__ = "repayment"
     __table_args__ = (ForeignKeyConstraint(["account", "credit_id"], ["credit.account", "credit.credit_id"]),)
 
-    account: Mapped[str] = mapped_column(String(64), primary_key=True)
-    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    credit_id: Mapped[int]
-    amount: Mapped[int] = mapped_column(ExactMoney)
-    effective_at: Mapped[datetime]
-    booked_at: Mapped[datetime]
 
-
-class ExpiryRow(Table):
+class ExpiryRow(_Move, Table):
     """What a grant still held when it expired; negative where that turned out to be less."""
 
     __tablename__ = "expiry"
     __table_args__ = (ForeignKeyConstraint(["account", "credit_id"], ["credit.account", "credit.credit_id"]),)
-
-    account: Mapped[str] = mapped_column(String(64), primary_key=True)
-    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    credit_id: Mapped[int]
-    amount: Mapped[int] = mapped_column(ExactMoney)
-    effective_at: Mapped[datetime]
-    booked_at: Mapped[datetime]
 
 
 class EntryRow(Table):

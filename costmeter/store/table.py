@@ -1,0 +1,17 @@
+"""What all tables have in common: which column type a Python type becomes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, String, Text
+from sqlalchemy.orm import DeclarativeBase
+
+from costmeter.store.types import Json, Key, UtcInstant
+
+Name = String(256)
+
+
+class Table(DeclarativeBase):
+    type_annotation_map = {datetime: UtcInstant, bytes: Key, dict[str, Any]: Json, str: Text, int: BigInteger}  # noqa: RUF012
