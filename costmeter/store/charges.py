@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, or_, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from costmeter.core.ledger import Credit, rank
+from costmeter.store.bulk import Batch
 from costmeter.store.tables import ChargeRow, DeductionRow
 
 
-def add(connection: Connection, charges: Sequence[dict[str, Any]], deductions: Sequence[dict[str, Any]]) -> None:
-    if charges:
-        connection.execute(insert(ChargeRow), charges)
-    if deductions:
-        connection.execute(insert(DeductionRow), deductions)
+def add(batch: Batch, charges: Sequence[dict[str, Any]], deductions: Sequence[dict[str, Any]]) -> None:
+    batch.add(ChargeRow, charges)
+    batch.add(DeductionRow, deductions)
 
 
 def first_to_fold_again(

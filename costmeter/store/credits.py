@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, and_, insert, select
 
 from costmeter.core.ledger import Credit, Purse
 from costmeter.store.accounts import Account
+from costmeter.store.bulk import Batch
 from costmeter.store.tables import CreditBalanceRow, CreditRow, ExpiryRow, RepaymentRow
 
 
@@ -66,24 +67,35 @@ def balances(connection: Connection, account: str) -> dict[int, CreditBalance]:
     }
 
 
-def purse_of(connection: Connection, account: Account) -> Purse:
-    """The account's purse as its projections say; a credit with nothing left stays, since it opens the tracking."""
-    left = balances(connection, account.account)
-    credits = [booked.credit for booked in of_account(connection, account.account)]
-    return Purse(credits, {key: balance.remaining for key, balance in left.items()}, account.overdraft)
+def held(connection: Connection, accounts: Sequence[Account]) -> dict[str, tuple[Purse, dict[int, CreditBalance]]]:
+    """The purse of each account as its projections say, and the balances that are kept of its credits.
+
+    A credit with nothing left stays in the purse, since it opens the tracking.
+    """
+    names = [account.account for account in accounts]
+    left = (CreditBalanceRow.remaining, CreditBalanceRow.expired)
+    both = and_(CreditBalanceRow.account == CreditRow.account, CreditBalanceRow.credit_id == CreditRow.credit_id)
+    query = select(CreditRow.account, *_CREDIT[:5], *left).join(CreditBalanceRow, both)
+    found: dict[str, list[tuple[Credit, CreditBalance]]] = {name: [] for name in names}
+    for account, *row in connection.execute(query.where(CreditRow.account.in_(names))):
+        found[account].append((Credit(*row[:5]), CreditBalance(*row[5:])))
+    purses = {}
+    for account in accounts:
+        balances = {credit.credit_id: balance for credit, balance in found[account.account]}
+        remaining = {key: balance.remaining for key, balance in balances.items()}
+        purse = Purse([credit for credit, _ in found[account.account]], remaining, account.overdraft)
+        purses[account.account] = (purse, balances)
+    return purses
 
 
-def save_balances(connection: Connection, account: str, changed: Mapping[int, CreditBalance]) -> None:
-    for credit_id, balance in changed.items():
-        where = (CreditBalanceRow.account == account, CreditBalanceRow.credit_id == credit_id)
-        connection.execute(update(CreditBalanceRow).where(*where).values(balance._asdict()))
+def save_balances(batch: Batch, account: str, changed: Mapping[int, CreditBalance]) -> None:
+    rows = [{"account": account, "credit_id": key, **balance._asdict()} for key, balance in changed.items()]
+    batch.change(CreditBalanceRow, ("account", "credit_id"), rows)
 
 
-def add_moves(connection: Connection, kind: str, rows: Iterable[dict[str, Any]]) -> None:
-    """Write repayments or expiries."""
-    table = {"repayment": RepaymentRow, "expiry": ExpiryRow}[kind]
-    if rows := list(rows):
-        connection.execute(insert(table), rows)
+def add_moves(batch: Batch, kind: str, rows: Iterable[dict[str, Any]]) -> None:
+    """Book repayments or expiries."""
+    batch.add({"repayment": RepaymentRow, "expiry": ExpiryRow}[kind], rows)
 
 
 def _booked(row: Any) -> BookedCredit:
