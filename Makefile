@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 SERVE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench lock clean
+.PHONY: help install demo test check format bench lock rivals clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,6 +47,12 @@ bench: $(STAMP) ## the benchmarks: each row is a ratio measured in one run
 lock: ## resolve requirements.lock anew (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header -o requirements.lock
+
+rivals: ## resolve the locks of the benchmarks' rivals anew (needs uv)
+	for name in $(basename $(wildcard benchmarks/rivals/*.in)); do \
+	  uv pip compile $$name.in --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-header --quiet -o $$name.lock || exit 1; \
+	done
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) .venv-rivals demo-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -48,8 +48,8 @@ def paired(name: str, calls: int, ours: Callable[[], object], rival: Callable[[]
 def lines(rows: list[Row]) -> Iterator[str]:
     """A table of rows; a ratio is the median of paired rounds in one process."""
     width = max(len(row.name) for row in rows)
-    yield f"{'row':<{width}}  {'ours':>9}     {'rival':>9}     {'ratio':>7}  lowest .. highest"
+    yield f"{'microseconds':<{width}} {'ours':>9} {'rival':>9} {'ratio':>7}  low .. high"
     for row in rows:
         lowest, *_, highest = sorted(row.ratios)
-        figures = f"{row.ours_us:>9.2f} us  {row.rival_us:>9.2f} us  {row.ratio:>6.1f}x"
-        yield f"{row.name:<{width}}  {figures}  {lowest:.1f} .. {highest:.1f}"
+        figures = f"{row.ours_us:>9.2f} {row.rival_us:>9.2f} {row.ratio:>6.1f}x"
+        yield f"{row.name:<{width}} {figures}  {lowest:.1f} .. {highest:.1f}"

@@ -46,7 +46,8 @@ def completion_body() -> bytes:
 
 def stream_events() -> list[bytes]:
     """The events of a streamed answer, one for each HTTP chunk."""
-    return [_with_id(event) for event in _EVENTS]
+    answer_id = str(uuid.uuid4()).encode()
+    return [event.replace(_ID, answer_id) for event in _EVENTS]
 
 
 def empty_object() -> bytes:

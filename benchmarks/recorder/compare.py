@@ -36,7 +36,7 @@ class Contender(NamedTuple):
 
 CONTENDERS = (
     Contender("costmeter, delivering meanwhile", OURS, 500, 40),
-    Contender("costmeter, delivering after", OURS, 500, 40, is_flushed=True),
+    Contender("costmeter, delivering after", OURS, 200, 20, is_flushed=True),
     Contender("langfuse", "langfuse", 200, 12),
     Contender("opentelemetry", "opentelemetry", 200, 12),
     Contender("litellm", "litellm", 200, 12),

@@ -228,6 +228,6 @@ def _check_installed() -> None:
     """What the demo needs besides costmeter itself."""
     from importlib.util import find_spec
 
-    missing = [name for name in ("openai", "starlette", "uvicorn") if find_spec(name) is None]
+    missing = [name for name in ("openai", "httptools", "starlette", "uvicorn") if find_spec(name) is None]
     if missing:
         raise SetupError(f"{' and '.join(missing)} not installed: run pip install 'costmeter[openai,simulator]'")

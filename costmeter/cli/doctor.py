@@ -83,7 +83,7 @@ def _checked_spool() -> Iterator[Check]:
             yield Check("spool", "no", f"{whose} is gone: {said}; deliver them: costmeter flush")
     for lost, state in losses(folder):
         remedy = f"its disk or its spool was full; remove {lost} once that is dealt with"
-        yield Check("spool", "no", f"process {state.process} on {state.host} lost {state.unkept} calls: {remedy}")
+        yield Check("spool", "no", f"process {state.process} on {state.host} lost {state.lost} calls: {remedy}")
 
 
 def _written(folder: Path) -> Check:

@@ -116,7 +116,14 @@ def print_report(result: SpendReport, month: str | None) -> None:
     print_table(columns, rows, total=[*total, *numbers])
     for name in DOUBTS:
         if count := result.totals[name]:
-            print_line(f"{count:>8,} {'call' if count == 1 else 'calls'} {_DOUBTS[name]}")
+            print_line(f"{count:>8,} {_calls(count)} {_DOUBTS[name]}")
+    if count := result.totals["clock_doubts"]:
+        amount = f"{format_amount(result.totals['clock_doubt_amount'])} {result.currency}"
+        print_line(f"{count:>8,} {_calls(count)} so near a change of price or month that the clock could move {amount}")
+
+
+def _calls(count: int) -> str:
+    return "call" if count == 1 else "calls"
 
 
 def _instant(text: str | None, field: str) -> datetime | None:

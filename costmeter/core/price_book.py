@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from costmeter.core.money import MAX_AMOUNT
-from costmeter.core.periods import Period
+from costmeter.core.periods import MICROSECOND, Period
 
 CACHE_HIT = "input.cache_hit"
 CACHE_MISS = "input.cache_miss"
@@ -187,6 +187,17 @@ class PriceBook:
             timeline = self.timeline(name, currency)
         return timeline.steps[bisect_right(timeline.edges, instant)]
 
+    def steps_between(
+        self, name: str, currency: str, start: datetime, end: datetime
+    ) -> tuple[tuple[datetime, ...], tuple[Step | None, ...]]:
+        """The edges after `start` and up to `end`, and the steps before, between and after them."""
+        timeline = self.timeline(name, currency) if end < self.horizon else self._beyond(name, currency, start, end)
+        edges = timeline.edges
+        first = last = bisect_right(edges, start)
+        while last < len(edges) and edges[last] <= end:
+            last += 1
+        return edges[first:last], timeline.steps[first : last + 1]
+
     def rule_at(self, name: str, currency: str, instant: datetime) -> Step | None:
         """The same answer by the rule, without the compiled step function."""
         for tariff, period in self.tariffs_of(name):
@@ -210,6 +221,12 @@ class PriceBook:
         if key not in self._timelines:
             self._timelines[key] = _compile(self.tariffs_of(name), currency, self.horizon)
         return self._timelines[key]
+
+    def _beyond(self, name: str, currency: str, start: datetime, end: datetime) -> Timeline:
+        """The step function of so short a time that it can be compiled beyond the horizon."""
+        around = Period(start, end + MICROSECOND)
+        parts = ((tariff, overlap(period, around)) for tariff, period in self.tariffs_of(name))
+        return _compile(((tariff, shared) for tariff, shared in parts if shared), currency, end + MICROSECOND)
 
 
 def overlap(first: Period, second: Period) -> Period | None:

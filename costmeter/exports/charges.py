@@ -15,7 +15,7 @@ from costmeter.store.events import of_one_event
 from costmeter.store.scope import Scope
 from costmeter.store.tables import ChargeRow, EventRow
 
-# The contract's columns, in its order, and where each comes from.
+# The contract's columns, in its order, then what is in doubt about the price; and where each comes from.
 COLUMNS = {
     "event_id": EventRow.event_id,
     "account": ChargeRow.account,
@@ -41,6 +41,7 @@ COLUMNS = {
     "tariff": ChargeRow.tariff,
     "status": ChargeRow.status,
     "adjusts": ChargeRow.adjusts,
+    "flags": ChargeRow.flags,
 }
 MONEY = frozenset(
     ("cost_cache_hit", "cost_cache_miss", "cost_output", "cost", "granted", "topped_up", "overdraft", "untracked")

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
@@ -62,6 +62,7 @@ def load_book(extra: Path | None) -> PriceBook:
         raise InputError("COSTMETER_PRICE_BOOK", str(extra), f"cannot be read: {error}") from error
 
 
+@lru_cache(maxsize=8)
 def read_edition(text: str) -> PriceBook:
     """The book that a stored edition's text holds; the same text gives the same book."""
     return read_book(json.loads(text))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ class Attribution(NamedTuple):
 
     def over(self, below: Attribution) -> Attribution:
         """This attribution, and the other where this one says nothing; tags merge."""
+        if self is NOBODY or below is NOBODY:
+            return below if self is NOBODY else self
         if self is NOBODY or below is NOBODY:
             return below if self is NOBODY else self
         return Attribution(
@@ -97,6 +100,7 @@ def current_attribution() -> Attribution:
     return _current.get()
 
 
+@lru_cache(maxsize=64)  # a program has few keys, and hashing one costs as much as the rest of an attribution
 def key_fingerprint(authorization: bytes | None, bare_key: bytes | None = None) -> str | None:
     """The fingerprint of the key in an Authorization header, or else of one that stands alone in its header."""
     words = (authorization or b"").split()

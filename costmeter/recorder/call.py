@@ -91,8 +91,8 @@ class Call:
             self._tap = UsageTap(encoding.decode("latin-1"))
             server_at = read_date(headers.get(b"date"))
             if server_at is not None:
-                here = completion(self._started_at, self._clock.monotonic() - self._origin)
-                self._clock_offset = (server_at - here).total_seconds()
+                elapsed = self._clock.monotonic() - self._origin
+                self._clock_offset = server_at - self._started_at.timestamp() - elapsed
         except Exception:
             logger.exception("the head of a response could not be read")
 

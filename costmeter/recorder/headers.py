@@ -34,7 +34,7 @@ def is_attributed(names: Iterable[bytes]) -> bool:
 
 def read_attribution(headers: Mapping[bytes, bytes]) -> Attribution:
     """What the headers say, their names in lower case; a value that cannot be used is ignored and reported once."""
-    if not any(name in headers for name in _NAMES):
+    if headers.keys().isdisjoint(_NAMES):
         return NOBODY
     return _attribution(*(headers.get(name, b"") for name in _NAMES))
 

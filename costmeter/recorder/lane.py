@@ -30,6 +30,8 @@ except ImportError:  # no POSIX: there is no lane, and the spool keeps its recor
 SEGMENT = 1 << 20  # bytes after which a new segment is begun, so that what is delivered can be removed
 LOST = ".lost"  # the end of the name of a lane that is over and could not keep everything
 INTENT, CLOSED = b'{"intent":', b'{"closed":'  # of equal length: the one becomes the other in place
+SPARES = 8
+_SPARE = ".spare-"  # the beginning of the name of a lane that is ready to be used
 _STATE = "lane.json"
 _STATE_SIZE = 512
 
@@ -51,6 +53,12 @@ class State(NamedTuple):
     host: str
     delivered: Position = START
     unkept: int = 0  # calls that are dropped, or will be lost with the process's memory
+    unsure: int = 0  # of these, those whose delivery has begun: a kill now leaves open whether they are delivered
+
+    @property
+    def lost(self) -> str:
+        """How many calls are lost, once the process is gone."""
+        return f"{self.unkept - self.unsure} to {self.unkept}" if self.unsure else str(self.unkept)
 
     def as_bytes(self) -> bytes:
         """JSON in a fixed size, so that it is replaced in place: that works on a full disk, too."""
@@ -87,19 +95,20 @@ class Lane:
         if fcntl is None:
             raise OSError("this system cannot lock files")
         spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-        name = uuid.uuid4().hex
-        made = spool / f".{name}"  # not to be seen by others before it is locked
-        made.mkdir(mode=0o700)
+        state = State(os.getpid(), socket.gethostname()[:64])
         try:
-            lock = Descriptor.open(made / _STATE, os.O_RDWR | os.O_CREAT)
-            fcntl.flock(lock.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            state = State(os.getpid(), socket.gethostname()[:64])
-            _replace(lock, state)
-            made.rename(spool / name)
+            made, lock = _make(spool, state)
         except OSError:
-            shutil.rmtree(made, ignore_errors=True)
-            raise
-        return cls(spool / name, lock, state, sync=sync)
+            taken = _take_spare(spool)
+            if taken is None:
+                raise
+            made, lock = taken
+            _replace(lock, state)
+        folder = spool / uuid.uuid4().hex
+        made.rename(folder)
+        lane = cls(folder, lock, state, sync=sync)
+        _keep_spares(spool)
+        return lane
 
     def write(self, line: bytes) -> bool:
         """Whether the line is in the operating system's hands (with `sync` on the disk); a torn one counts for nothing.
@@ -120,12 +129,12 @@ class Lane:
             return False
         return is_whole
 
-    def note(self, state_now: Callable[[], tuple[Position, int]]) -> None:
-        """Writes down what is delivered and how many calls are unkept, in place: that needs no space."""
+    def note(self, state_now: Callable[[], tuple[Position, int, int]]) -> None:
+        """Writes down what is delivered, and how many calls are unkept and unsure, in place: that needs no space."""
         with self._noting:
             said = None
             while said != (said := state_now()):  # a finalizer may have changed it while it was written
-                self._state = self._state._replace(delivered=said[0], unkept=said[1])
+                self._state = self._state._replace(delivered=said[0], unkept=said[1], unsure=said[2])
                 _replace(self._lock, self._state)
 
     def end(self) -> Position:
@@ -179,12 +188,46 @@ class Lane:
 
     def _begin(self, segment: int) -> Descriptor:
         path = segment_path(self.folder, segment)
-        begun = Descriptor.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND)
+        begun = Descriptor.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         self._readers[segment] = begun.duplicate()
         if self._sync:
             folder = Descriptor.open(self.folder, os.O_RDONLY)
             os.fsync(folder.number)
         return begun
+
+
+def _make(spool: Path, state: State) -> tuple[Path, Descriptor]:
+    """A folder with a locked state, not to be seen by others yet."""
+    made = spool / f".{uuid.uuid4().hex}"
+    made.mkdir(mode=0o700)
+    try:
+        lock = Descriptor.open(made / _STATE, os.O_RDWR | os.O_CREAT)
+        fcntl.flock(lock.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _replace(lock, state)
+        Descriptor.open(segment_path(made, 0), os.O_RDWR | os.O_CREAT)  # a full disk may have no space for a name
+    except OSError:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+    return made, lock
+
+
+def _keep_spares(spool: Path) -> None:
+    """Keeps some lanes ready: they have the space to count what a full disk will not let be written."""
+    try:
+        for _ in range(SPARES - len(list(spool.glob(f"{_SPARE}*")))):
+            made, lock = _make(spool, State(0, ""))
+            del lock
+            made.rename(spool / f"{_SPARE}{made.name}")
+    except OSError:
+        pass  # the next lane tries again
+
+
+def _take_spare(spool: Path) -> tuple[Path, Descriptor] | None:
+    for made in spool.glob(f"{_SPARE}*"):
+        taken = take_over(made)
+        if taken is not None:
+            return made, taken[0]
+    return None
 
 
 def segment_path(folder: Path, segment: int) -> Path:

@@ -89,5 +89,5 @@ def _report(state: State, died: int) -> None:
         logger.warning("process %d on %s died with %d calls on their way", state.process, state.host, died)
     if state.unkept:
         logger.error(
-            "process %d on %s lost %d calls: its disk or its spool was full", state.process, state.host, state.unkept
+            "process %d on %s lost %s calls: its disk or its spool was full", state.process, state.host, state.lost
         )

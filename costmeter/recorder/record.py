@@ -29,6 +29,9 @@ _NAME = re.compile(rb'"model"\s*:\s*"([^"\\]*)"')
 _STREAM = re.compile(rb'"stream"\s*:\s*true')
 
 
+_name = lru_cache(maxsize=256)(text)  # few models, in many calls
+
+
 class Asked(NamedTuple):
     """What the request said; never the prompt."""
 
@@ -74,11 +77,11 @@ def ending_of(error: BaseException) -> Ending:
 
 
 @lru_cache(maxsize=16)
-def read_date(header: bytes | None) -> datetime | None:
-    """The instant of a Date header; many calls a second see the same one."""
+def read_date(header: bytes | None) -> float | None:
+    """The instant of a Date header in seconds since 1970; many calls a second see the same one."""
     try:
         instant = parsedate_to_datetime((header or b"").decode("latin-1"))
-        return instant if instant.tzinfo is not None else None
+        return instant.timestamp() if instant.tzinfo is not None else None
     except (ValueError, TypeError, OverflowError):
         return None
 
@@ -108,7 +111,7 @@ def build_intent(
     if len(tags) > TAGS_COUNT:
         detail["tags_dropped"] = len(tags) - TAGS_COUNT
         tags = dict(islice(tags.items(), TAGS_COUNT))
-    requested_model = text(asked.model)
+    requested_model = _name(asked.model)
     return {
         "event_id": event_id,
         "account": attribution.account or DEFAULT_ACCOUNT,
@@ -141,7 +144,7 @@ def build_record(
         detail["clock_offset_seconds"] = round(clock_offset, 3)
     return {
         **intent,
-        "model": text(reading.model) or intent["model"],
+        "model": _name(reading.model) or intent["model"],
         "response_id": text(reading.response_id),
         **outcome,
         "completed_at": format_instant(completed_at),

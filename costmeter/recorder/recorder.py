@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 
 from costmeter.core.errors import SetupError
-from costmeter.recorder.attribution import Attribution, current_attribution, key_fingerprint
+from costmeter.recorder.attribution import NOBODY, Attribution, current_attribution, key_fingerprint
 from costmeter.recorder.call import Call, Headers
 from costmeter.recorder.clock import Clock, HostClock
 from costmeter.recorder.headers import read_attribution
@@ -20,13 +21,15 @@ METERED_PATHS = (b"/chat/completions", b"/completions", b"/responses", b"/messag
 _NEEDED = ("threading", "queue", "time", "socket")  # what a spool's thread works with
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Recorder:
     """What all calls through one door share."""
 
     attribution: Attribution
     clock: Clock
     spool: Spool
+    # What the last call but for headers of its own was told by, and whose it was: nearly every call is told the same.
+    _last: tuple[tuple[Attribution, bytes | None, bytes | None], Attribution] | None = None
 
     def begin(self, content: bytes | None, headers: Headers) -> Call | None:
         """A call that is about to be sent; None, and a line in the log, where the recorder itself fails.
@@ -34,15 +37,25 @@ class Recorder:
         What the headers say of whose call it is goes over `attribute()`, and that over what the door was told.
         """
         try:
-            said = read_attribution(headers).over(current_attribution()).over(self.attribution)
-            if said.api_key is None:
-                key = key_fingerprint(headers.get(b"authorization"), headers.get(b"x-api-key"))
-                said = Attribution(said.account, said.project, said.user, key, said.tags)
+            said = self._attribution(headers)
             attempt = headers.get(b"x-stainless-retry-count")
             return Call(said, content, attempt=attempt, clock=self.clock, spool=self.spool)
         except Exception:
             logger.exception("a call could not be recorded")
             return None
+
+    def _attribution(self, headers: Headers) -> Attribution:
+        own, current = read_attribution(headers), current_attribution()
+        told_by = (current, headers.get(b"authorization"), headers.get(b"x-api-key"))
+        last = self._last
+        if last is not None and own is NOBODY and last[0] == told_by:
+            return last[1]
+        said = own.over(current).over(self.attribution)
+        if said.api_key is None:
+            said = said._replace(api_key=key_fingerprint(*told_by[1:]))
+        if own is NOBODY:
+            self._last = (told_by, said)
+        return said
 
 
 def open_recorder(said: Attribution, clock: Clock | None = None, spool: Spool | None = None) -> Recorder:
@@ -64,6 +77,7 @@ def refuse_gevent() -> None:
         )
 
 
+@lru_cache(maxsize=256)
 def is_metered(method: str, target: bytes) -> bool:
     """Whether a request is one that DeepSeek bills by tokens."""
     return method == "POST" and target.partition(b"?")[0].endswith(METERED_PATHS)

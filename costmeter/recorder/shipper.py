@@ -19,9 +19,8 @@ from costmeter.recorder.leftovers import deliver_leftovers
 
 logger = logging.getLogger("costmeter.recorder")
 
-LINGER = 0.25  # seconds in which records gather into one batch, unless somebody waits for them
+LINGER = 0.8  # seconds in which records gather into one batch, unless somebody waits for them
 SWEEP = 10.0  # seconds after which the spool folder is looked through for what dead processes left
-TALK = 60.0  # seconds between two lines in the log that say what became of the records
 
 
 class _Hand(NamedTuple):
@@ -61,7 +60,6 @@ class Shipper:
         self._cycles = threading.Condition()
         self._begun = self._done = 0
         self._sweep_at = 0.0
-        self._talk_at = time.monotonic() + TALK
 
     @property
     def in_hand(self) -> int:
@@ -99,7 +97,11 @@ class Shipper:
         """Writes down in the lane what is delivered and what is not kept; from any thread, finalizers too."""
         lane = self._lane
         if lane is not None:
-            lane.note(lambda: (self._position, self._unkept()))
+            lane.note(self._state_now)
+
+    def _state_now(self) -> tuple[Position, int, int]:
+        hand = self._hand
+        return self._position, self._unkept(), 0 if hand is None else hand.unkept
 
     def counts(self) -> tuple[int, int]:
         """How many records are delivered, and how many wait."""
@@ -139,7 +141,6 @@ class Shipper:
         with self._cycles:
             self._done = number
             self._cycles.notify_all()
-        self._talk()
         return self._sweep()
 
     def _deliver_lane(self) -> bool:
@@ -162,6 +163,7 @@ class Shipper:
                 taken = [self._memory.popleft() for _ in range(min(kept, self._batch))]
                 self._hand = _Hand([record for record, _ in taken], unkept=sum(is_unkept for _, is_unkept in taken))
             kept -= len(taken)
+            self.note()
             if not self._deliver_hand():
                 return False
         return True
@@ -225,8 +227,3 @@ class Shipper:
         else:
             self.hurry.wait(seconds)
         return not self.is_stopping
-
-    def _talk(self) -> None:
-        if time.monotonic() >= self._talk_at:
-            self._talk_at = time.monotonic() + TALK
-            logger.info("%d records delivered, %d waiting", *self.counts())

@@ -23,6 +23,7 @@ logger = logging.getLogger("costmeter.recorder")
 
 LIMIT = 1 << 30  # bytes that a spool folder may take
 CAPACITY = 10_000  # records that are kept in memory where they cannot be written
+TALK = 60.0  # seconds between two lines in the log that say what became of the records
 REOPEN = 30.0  # seconds before a folder that could not be written is tried again
 
 
@@ -75,6 +76,7 @@ class Spool:
         self._bell: SimpleQueue[None] = SimpleQueue()  # its put may interrupt itself
         self._is_rung = False
         self._waiters = 0
+        self._talk_at = time.monotonic() + TALK
         self._thread: threading.Thread | None = None
         self._shipper = Shipper(self._deliver, self._memory, folder=self.folder, batch=self._batch, limit=self._limit)
 
@@ -230,6 +232,7 @@ class Spool:
             try:
                 if not shipper.cycle():
                     break
+                self._talk()
                 if shipper.has_lost_its_lane:
                     logger.error("somebody removed the spool's files in %s; they are made anew", self.folder)
                     self._leave_lane()
@@ -237,3 +240,8 @@ class Spool:
                 logger.exception("the spool's thread failed; it tries again")
                 shipper.hurry.wait(1)
         self._thread = None
+
+    def _talk(self) -> None:
+        if time.monotonic() >= self._talk_at:
+            self._talk_at = time.monotonic() + TALK
+            logger.info("%d calls recorded: %d delivered, %d waiting, %d dropped", *self.counts)

@@ -20,10 +20,13 @@ class ObservedStream:
 
     def __init__(self, stream: Any, call: Call) -> None:
         self._stream = stream
-        self._call = call
+        self._call: Call | None = call  # None once it is over
 
     def __iter__(self) -> Iterator[bytes]:
         call, chunks = self._call, iter(self._stream)
+        if call is None:
+            yield from chunks  # read before: the library says so
+            return
         observe = call.observe
         try:
             for chunk in chunks:
@@ -36,13 +39,16 @@ class ObservedStream:
             call.broke(error)
             raise
         call.ended()
+        self._call = None
 
     def close(self) -> None:
-        self._call.closed()
+        if self._call is not None:
+            self._call.closed()
         self._stream.close()
 
     def __del__(self) -> None:
-        self._call.closed()  # a response that was neither read nor closed
+        if self._call is not None:
+            self._call.closed()  # a response that was neither read nor closed
 
 
 class AsyncObservedStream:
@@ -52,10 +58,14 @@ class AsyncObservedStream:
 
     def __init__(self, stream: Any, call: Call) -> None:
         self._stream = stream
-        self._call = call
+        self._call: Call | None = call  # None once it is over
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         call, chunks = self._call, self._stream.__aiter__()
+        if call is None:
+            async for chunk in chunks:
+                yield chunk
+            return
         observe = call.observe
         try:
             async for chunk in chunks:
@@ -68,13 +78,16 @@ class AsyncObservedStream:
             if isinstance(chunks, AsyncGenerator):
                 await chunks.aclose()
         call.ended()
+        self._call = None
 
     async def aclose(self) -> None:
-        self._call.closed()
+        if self._call is not None:
+            self._call.closed()
         await self._stream.aclose()
 
     def __del__(self) -> None:
-        self._call.closed()
+        if self._call is not None:
+            self._call.closed()
 
 
 def observed(call: Call, response: Any, kind: Any) -> Any:

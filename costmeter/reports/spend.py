@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 from sqlalchemy import BigInteger, ColumnElement, Connection, and_, case, func, literal, select, type_coerce
 from sqlalchemy.orm import aliased
 
+from costmeter.core.doubts import NEAR
 from costmeter.core.errors import InputError
 from costmeter.core.events import FAILED, UNMETERED
 from costmeter.core.money import format_amount
 from costmeter.core.periods import Period, format_instant, from_micros, zone
+from costmeter.reports.clock_doubts import movable_amount
 from costmeter.store import quarantine
 from costmeter.store.accounts import Account
 from costmeter.store.events import of_one_event
@@ -41,7 +43,14 @@ MEASURES = (
     "off_peak_savings",
 )
 DOUBTS = ("failed", "unmetered", "unpriced", "provisional", "quarantined", "unposted")
+CLOCK_DOUBTS = ("clock_doubts", "clock_doubt_amount")  # calls near an edge, and the money that could move over it
+MONEY = frozenset((*AMOUNTS, "clock_doubt_amount"))
 QUARTER = 900  # seconds; every time zone's hours and days begin at one
+_STATES: Mapping[str, ColumnElement[bool]] = {
+    "unpriced": ChargeRow.status == "unpriced",
+    "provisional": ChargeRow.status == "provisional",
+    "clock_doubts": ChargeRow.flags.contains(NEAR, autoescape=True),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +107,8 @@ def spend_report(
     frame = _in_zone(frame, by, shown_zone)
     rows = frame.groupby(list(by), dropna=False, sort=False).agg("sum").reset_index() if by else frame
     rows = rows.sort_values(list(by), key=lambda column: column.astype(str)) if by else rows
-    totals = {name: sum(frame[name].tolist()) for name in (*MEASURES, "unpriced", "provisional")}
+    totals = {name: sum(frame[name].tolist()) for name in (*MEASURES, *_STATES)}
+    totals["clock_doubt_amount"] = movable_amount(connection, scope, in_scope) if totals["clock_doubts"] else 0
     totals |= _doubts(connection, scope, in_scope)
     currencies = {account.currency for account in in_scope}
     return SpendReport(
@@ -107,7 +117,7 @@ def spend_report(
         currency=scope.currency or (next(iter(currencies)) if currencies else None),
         by=tuple(by),
         rows=rows[[*by, *MEASURES, "unpriced"]].reset_index(drop=True),
-        totals={name: totals[name] for name in (*MEASURES, *DOUBTS)},
+        totals={name: totals[name] for name in (*MEASURES, *DOUBTS, *CLOCK_DOUBTS)},
     )
 
 
@@ -125,7 +135,7 @@ def _frame(connection: Connection, scope: Scope, names: Sequence[str], by: Seque
     groups = [column.label(f"by_{position}") for position, column in enumerate(keys.values())]
     sums = [half for name in AMOUNTS for half in sum_halves(getattr(ChargeRow, name))]
     sums += [half for name in TOKENS for half in sum_halves(getattr(EventRow, name) * ChargeRow.sign)]
-    states = [func.sum(case((ChargeRow.status == s, ChargeRow.sign), else_=0)) for s in ("unpriced", "provisional")]
+    states = [func.sum(case((state, ChargeRow.sign), else_=0)) for state in _STATES.values()]
     query = (
         select(*groups, func.sum(ChargeRow.sign), *states, *sums)
         .join(EventRow, of_one_event(ChargeRow, EventRow))
@@ -137,13 +147,12 @@ def _frame(connection: Connection, scope: Scope, names: Sequence[str], by: Seque
     for row in connection.execute(query):
         values = list(row)
         record = dict(zip(by, values[: len(by)], strict=True))
-        calls, unpriced, provisional = (int(value or 0) for value in values[len(by) : len(by) + 3])
-        record |= {"calls": calls, "unpriced": unpriced, "provisional": provisional}
-        halves = values[len(by) + 3 :]
+        counts, halves = values[len(by) :][: len(_STATES) + 1], values[len(by) + len(_STATES) + 1 :]
+        record |= {name: int(value or 0) for name, value in zip(("calls", *_STATES), counts, strict=True)}
         for position, name in enumerate((*AMOUNTS, *TOKENS)):
             record[name] = join_halves(*halves[2 * position : 2 * position + 2])
         records.append(record)
-    columns = [*by, "calls", "unpriced", "provisional", *AMOUNTS, *TOKENS]
+    columns = [*by, "calls", *_STATES, *AMOUNTS, *TOKENS]
     import pandas as pd  # a second of start that only reports should pay
 
     return pd.DataFrame(records, columns=columns, dtype=object)
@@ -198,4 +207,4 @@ def _doubts(connection: Connection, scope: Scope, in_scope: Sequence[Account]) -
 
 def _shown(row: Mapping[Any, Any]) -> dict[str, Any]:
     """A row as JSON has it: amounts as exact decimal strings, a missing dimension as null."""
-    return {k: format_amount(v) if k in AMOUNTS else None if v is None or v != v else v for k, v in row.items()}
+    return {k: format_amount(v) if k in MONEY else None if v is None or v != v else v for k, v in row.items()}

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
+from costmeter.core.doubts import clock_doubt
 from costmeter.core.events import digest
 from costmeter.core.ledger import (
     Credit,
@@ -39,6 +40,7 @@ class _Posting(NamedTuple):
 
     stored: StoredEvent
     priced: Charge | Unpriced
+    marks: tuple[str, ...]  # what the clock leaves in doubt
     split: Split
     seq: int
     billing_month: str
@@ -133,9 +135,11 @@ class Fold:
 
     def _charge(self, stored: StoredEvent, book: PriceBook, seq: int) -> _Posting:
         """Price one call and take it from the purse."""
-        priced = _price(stored, book, self.account.currency)
-        split = self.purse.deduct(_cost(priced) or 0, stored.event.completed_at)
-        posting = _Posting(stored, priced, split, seq, *self._month(stored.event.completed_at))
+        event, account = stored.event, self.account
+        priced = price_event(book, event, account.currency)
+        marks = clock_doubt(book, event, priced, account.currency, account.timezone).flags
+        split = self.purse.deduct(_cost(priced) or 0, event.completed_at)
+        posting = _Posting(stored, priced, marks, split, seq, *self._month(event.completed_at))
         self._keep(posting, book.edition)
         return posting
 
@@ -222,7 +226,7 @@ class Fold:
                 "adjusts": posting.adjusts,
                 "currency": self.account.currency,
                 "edition": edition,
-                **price_columns(posting.priced),
+                **price_columns(posting.priced, posting.marks),
                 "granted": split.granted,
                 "topped_up": split.topped_up,
                 "overdraft": split.overdraft,
@@ -256,15 +260,12 @@ def _cost(priced: Charge | Unpriced) -> int | None:
     return None if isinstance(priced, Unpriced) else priced.total
 
 
-def _price(stored: StoredEvent, book: PriceBook, currency: str) -> Charge | Unpriced:
-    return price_event(book, stored.event, currency)
-
-
-def price_columns(priced: Charge | Unpriced) -> dict[str, Any]:
-    """What a charge's row says of its price."""
+def price_columns(priced: Charge | Unpriced, marks: Sequence[str]) -> dict[str, Any]:
+    """What a charge's row says of its price, and of the doubts about it."""
     if isinstance(priced, Unpriced):
         nothing = dict.fromkeys(("tariff", "band", "cost_cache_hit", "cost_cache_miss", "cost_output", "cost"))
-        return {"status": "unpriced", **nothing, "cache_savings": 0, "off_peak_savings": 0, "flags": None}
+        flags = ",".join(marks) or None
+        return {"status": "unpriced", **nothing, "cache_savings": 0, "off_peak_savings": 0, "flags": flags}
     return {
         "status": "provisional" if priced.provisional else "priced",
         "tariff": priced.tariff.tariff_id,
@@ -275,7 +276,7 @@ def price_columns(priced: Charge | Unpriced) -> dict[str, Any]:
         "cost": priced.total,
         "cache_savings": priced.cache_savings,
         "off_peak_savings": priced.off_peak_savings,
-        "flags": ",".join(priced.flags) or None,
+        "flags": ",".join((*priced.flags, *marks)) or None,
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from costmeter.core.doubts import clock_doubt
 from costmeter.core.ledger import Purse, Split, charge_lines, credit_lines, expiry_lines, repayment_lines
 from costmeter.core.periods import month_of
 from costmeter.core.price_book import PriceBook
@@ -157,7 +158,8 @@ class Replay:
         if event.usage is None:
             return  # promise 1 has found it
         priced = price_event(book, event, charge.currency)
-        again = price_columns(priced)
+        marks = clock_doubt(book, event, priced, charge.currency, self.account.timezone).flags
+        again = price_columns(priced, marks)
         for name, value in again.items():
             stored = charge.charge_status if name == "status" else getattr(charge, name)
             if stored != value:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from email.utils import format_datetime
 
 from starlette.applications import Starlette
@@ -17,20 +15,31 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from costmeter.simulator import control, routes
-from costmeter.simulator.clock import STILL, Clock
+from costmeter.simulator.clock import Clock
 from costmeter.simulator.errors import BadInputError, VendorError, error_body
-from costmeter.simulator.ledger import Ledger
+from costmeter.simulator.fault_plan import FaultPlan
+from costmeter.simulator.formats.chat import CHAT
+from costmeter.simulator.formats.fim import FIM
+from costmeter.simulator.formats.messages import MESSAGES
+from costmeter.simulator.formats.responses import RESPONSES
 from costmeter.simulator.vendor import Vendor
 
-Endpoint = Callable[[Request], Awaitable[Response]]
+FORMATS = {
+    "/chat/completions": CHAT,
+    "/v1/chat/completions": CHAT,
+    "/beta/completions": FIM,
+    "/responses": RESPONSES,
+    "/v1/responses": RESPONSES,
+    "/anthropic/v1/messages": MESSAGES,
+}
 
 
-def create_app(clock: Clock, ledger: Ledger, *, chunk_delay: float = 0.0, answer_time: timedelta = STILL) -> Starlette:
-    """DeepSeek's routes and the simulator's own, over one ledger and one clock."""
+def create_app(vendor: Vendor, plan: FaultPlan) -> Starlette:
+    """DeepSeek's routes and the simulator's own."""
     app = Starlette(
         routes=[
-            _post("/chat/completions", routes.chat_completions),
-            _post("/v1/chat/completions", routes.chat_completions),
+            *(_post(path, routes.answering(form)) for path, form in FORMATS.items()),
+            _post("/anthropic/v1/messages/count_tokens", routes.count_message_tokens),
             _get("/models", routes.models),
             _get("/v1/models", routes.models),
             _get("/user/balance", routes.balance),
@@ -38,8 +47,10 @@ def create_app(clock: Clock, ledger: Ledger, *, chunk_delay: float = 0.0, answer
             _post("/_simulator/credits", control.add_credit),
             _get("/_simulator/clock", control.show_clock),
             _post("/_simulator/clock", control.move_clock),
+            _get("/_simulator/faults", control.show_faults),
+            _post("/_simulator/faults", control.ask_for_faults),
         ],
-        middleware=[Middleware(VendorHeaders, clock=clock)],
+        middleware=[Middleware(VendorHeaders, clock=vendor.clock)],
         exception_handlers={
             VendorError: _refuse_as_vendor,
             BadInputError: _refuse_bad_input,
@@ -48,7 +59,8 @@ def create_app(clock: Clock, ledger: Ledger, *, chunk_delay: float = 0.0, answer
         },
     )
     app.router.redirect_slashes = False  # DeepSeek knows each path in one spelling.
-    app.state.vendor = Vendor(clock, ledger, chunk_delay=chunk_delay, answer_time=answer_time)
+    app.state.vendor = vendor
+    app.state.plan = plan
     return app
 
 
@@ -70,17 +82,17 @@ class VendorHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
-def _get(path: str, endpoint: Endpoint) -> Route:
+def _get(path: str, endpoint: routes.Endpoint) -> Route:
     return Route(path, endpoint, methods=["GET"])
 
 
-def _post(path: str, endpoint: Endpoint) -> Route:
+def _post(path: str, endpoint: routes.Endpoint) -> Route:
     return Route(path, endpoint, methods=["POST"])
 
 
 async def _refuse_as_vendor(_request: Request, error: Exception) -> Response:
     assert isinstance(error, VendorError)
-    return JSONResponse(error_body(error.message, error.kind), error.status)
+    return JSONResponse(error.as_json(), error.status)
 
 
 async def _refuse_bad_input(_request: Request, error: Exception) -> Response:

@@ -22,7 +22,9 @@ class Bill:
     band: str
     usage: Usage
     cost: int
-    aborted: bool
+    aborted: bool  # the client left before it was complete
+    fault: str | None  # what disturbed it
+    label: str | None  # what its request calls it
 
 
 @dataclass(frozen=True)
@@ -46,4 +48,6 @@ class PaidBill:
             "topped_up": format_amount(self.split.topped_up),
             "overdraft": format_amount(self.split.overdraft),
             "aborted": self.bill.aborted,
+            "fault": self.bill.fault,
+            "label": self.bill.label,
         }

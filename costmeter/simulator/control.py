@@ -1,9 +1,8 @@
-"""The routes that DeepSeek does not have: looking into the books, paying in, and moving the clock."""
+"""The routes that DeepSeek does not have: looking into the books, paying in, moving the clock, asking for faults."""
 
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from typing import Any
 
 from starlette.requests import Request
@@ -11,8 +10,9 @@ from starlette.responses import JSONResponse, Response
 
 from costmeter.simulator.clock import SimulatorClock
 from costmeter.simulator.errors import BadInputError
-from costmeter.simulator.instants import format_instant, parse_instant
-from costmeter.simulator.routes import vendor_of
+from costmeter.simulator.faults import read_fault
+from costmeter.simulator.instants import format_instant, parse_instant, parse_seconds
+from costmeter.simulator.routes import plan_of, vendor_of
 
 
 async def show_ledger(request: Request) -> Response:
@@ -51,8 +51,22 @@ async def move_clock(request: Request) -> Response:
     if "now" in fields:
         now = clock.set(parse_instant(fields["now"], "now"))
     else:
-        now = clock.advance(_seconds(fields["advance_seconds"]))
+        now = clock.advance(parse_seconds(fields["advance_seconds"], "advance_seconds"))
     return JSONResponse({"now": format_instant(now)})
+
+
+async def show_faults(request: Request) -> Response:
+    """How many calls there were, how they went, and how many of the next ones are to be disturbed."""
+    return JSONResponse({**vendor_of(request).tally.as_json(), "waiting": plan_of(request).waiting})
+
+
+async def ask_for_faults(request: Request) -> Response:
+    """Disturbs the next `count` calls, 1 if it is not given."""
+    fields = await _fields(request, "kind", "count", "after_chunks", "before_head", "seconds", "retry_after", "noise")
+    count = fields.pop("count", 1)
+    plan = plan_of(request)
+    plan.disturb_next(read_fault(fields), count)
+    return JSONResponse({"waiting": plan.waiting}, 201)
 
 
 async def _fields(request: Request, *known: str) -> dict[str, Any]:
@@ -69,12 +83,3 @@ async def _fields(request: Request, *known: str) -> dict[str, Any]:
         if name not in known:
             raise BadInputError(name, value, f"no such field; there are {', '.join(known)}")
     return fields
-
-
-def _seconds(value: object) -> timedelta:
-    try:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return timedelta(seconds=value)
-    except (ValueError, OverflowError):
-        pass  # not a number, or beyond what a clock can hold
-    raise BadInputError("advance_seconds", value, "give a number of seconds, such as 90")

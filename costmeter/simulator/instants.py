@@ -1,9 +1,9 @@
-"""Instants as RFC 3339 text."""
+"""Instants as RFC 3339 text, and stretches of time in seconds."""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from costmeter.simulator.errors import BadInputError
 
@@ -19,6 +19,16 @@ def parse_instant(value: object, field: str) -> datetime:
         return datetime.fromisoformat(value.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise BadInputError(field, value, _REMEDY) from None
+
+
+def parse_seconds(value: object, field: str) -> timedelta:
+    """The stretch of time; whether it may be negative is for others to say."""
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return timedelta(seconds=value)
+    except (ValueError, OverflowError):
+        pass  # not a number, or beyond what a clock can hold
+    raise BadInputError(field, value, "give a number of seconds, such as 90")
 
 
 def format_instant(instant: datetime) -> str:

@@ -3,29 +3,64 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from costmeter.simulator.errors import VendorError
+from costmeter.simulator.client import Client
+from costmeter.simulator.deliveries import AnswerStream, WholeAnswer
+from costmeter.simulator.errors import BAD_GATEWAY_PAGE, BadInputError, VendorError, refusal
+from costmeter.simulator.fault_plan import FaultPlan
+from costmeter.simulator.faults import BAD_GATEWAY, RATE_LIMITED, SILENT, Fault
+from costmeter.simulator.formats.format import Format
+from costmeter.simulator.formats.messages import MESSAGES
 from costmeter.simulator.money import round_amount
 from costmeter.simulator.prices import models_at
-from costmeter.simulator.requests import read_chat_request
-from costmeter.simulator.streams import AnswerStream
+from costmeter.simulator.tokens import count_tokens
 from costmeter.simulator.vendor import Vendor
-from costmeter.simulator.wire import completion
+
+FAULT_HEADER = "x-simulator-fault"
+LABEL_HEADER = "x-simulator-label"  # comes back in the bill, for whoever compares books call by call
+
+Endpoint = Callable[[Request], Awaitable[ASGIApp]]
 
 _BEARER = re.compile(r"Bearer (sk-\S+)", re.IGNORECASE)
+_KEY = re.compile(r"sk-\S+")
 
 
-async def chat_completions(request: Request) -> Response:
-    """One chat completion, streamed or whole."""
-    vendor, api_key = vendor_of(request), _authenticated(request)
-    call = vendor.admit(api_key, read_chat_request(await request.body()))
-    if call.request.stream:
-        return AnswerStream(vendor, call)
-    vendor.complete(call)
-    return Response(completion(call), media_type="application/json")
+def answering(form: Format) -> Endpoint:
+    """The endpoint for calls of a format: answered, streamed or whole, or disturbed as it was asked for."""
+
+    async def answer(request: Request) -> ASGIApp:
+        vendor, body = vendor_of(request), await request.body()
+        try:
+            fault = plan_of(request).for_call(request.headers.get(FAULT_HEADER))
+            if fault and fault.refuses:
+                vendor.tally.refuse(fault.kind, on_demand=True)
+                return _refuse(fault)
+            label = request.headers.get(LABEL_HEADER)
+            call = vendor.admit(_authenticated(request, form), form.read_request(body), label=label)
+        except VendorError as error:
+            vendor.tally.refuse(str(error.status))
+            raise
+        except BadInputError:
+            vendor.tally.refuse("400")
+            raise
+        delivery = AnswerStream if call.request.stream else WholeAnswer
+        return delivery(vendor, call, form, fault)
+
+    return answer
+
+
+async def count_message_tokens(request: Request) -> Response:
+    """The tokens that a message would have; nothing is billed, and no fault disturbs it."""
+    body = await request.body()
+    _authenticated(request, MESSAGES)
+    asked, vendor = MESSAGES.read_request(body), vendor_of(request)
+    vendor.tariff_of(asked, vendor.clock.now())
+    return JSONResponse({"input_tokens": count_tokens(asked.prompt)})
 
 
 async def models(request: Request) -> Response:
@@ -61,15 +96,38 @@ def vendor_of(request: Request) -> Vendor:
     return vendor
 
 
-def _authenticated(request: Request) -> str:
+def plan_of(request: Request) -> FaultPlan:
+    """Which calls this application disturbs."""
+    plan = request.app.state.plan
+    assert isinstance(plan, FaultPlan)
+    return plan
+
+
+def _authenticated(request: Request, form: Format | None = None) -> str:
     """The key of the call; any that looks like DeepSeek's is good."""
-    header = request.headers.get("authorization")
+    x_api_key = request.headers.get("x-api-key") if form and form.takes_x_api_key else None
+    header = x_api_key or request.headers.get("authorization")
     if header is None:
         message = "Authentication Fails (auth header format should be Bearer sk-...)"
         raise VendorError(401, message, "authentication_error")
-    bearer = _BEARER.fullmatch(header)
-    if bearer is None:
+    found = _KEY.fullmatch(header) if x_api_key else _BEARER.fullmatch(header)
+    if found is None:
         raise VendorError(
             401, f"Authentication Fails, Your api key: ****{header[-4:]} is invalid", "authentication_error"
         )
-    return bearer[1]
+    return found[found.re.groups]
+
+
+def _refuse(fault: Fault) -> ASGIApp:
+    """What a call is sent that is refused on demand."""
+    if fault.kind == SILENT:
+        return _close
+    if fault.kind == BAD_GATEWAY:
+        return HTMLResponse(BAD_GATEWAY_PAGE, int(BAD_GATEWAY))
+    headers = {"retry-after": str(fault.retry_after)} if fault.kind == RATE_LIMITED else None
+    error = refusal(int(fault.kind))
+    return JSONResponse(error.as_json(), error.status, headers)
+
+
+async def _close(scope: Scope, receive: Receive, send: Send) -> None:
+    await Client(scope, receive, send).close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
@@ -13,13 +14,17 @@ import uvicorn
 from starlette.applications import Starlette
 
 from costmeter.simulator.app import create_app
+from costmeter.simulator.client import Protocol
 from costmeter.simulator.clock import STILL, Clock, HostClock
 from costmeter.simulator.errors import BadInputError
+from costmeter.simulator.fault_plan import FaultPlan
 from costmeter.simulator.ledger import Ledger
+from costmeter.simulator.manners import Manners
 from costmeter.simulator.money import parse_amount
 from costmeter.simulator.vendor import Vendor
 
 GRACE = 1  # seconds that an answer under way is given when the simulator stops
+IDLE = 60  # seconds after which an unused connection is closed; a client's pool is not to be surprised by it
 PATIENCE = 10.0  # seconds after which a server that does not start or stop is an error
 
 
@@ -27,7 +32,8 @@ class Simulator:
     """DeepSeek on this machine, for the length of a `with` block.
 
     Over a SimulatorClock it stands still; given no clock it runs on the host's. Every key that looks like `sk-...`
-    spends from the one ledger.
+    spends from the one ledger. `faults` disturbs calls by chance: a rate for each fault, such as
+    {"429": 0.01, "reset;after=3": 0.02}, the same for the same seed and order of calls (see Fault and FaultPlan).
     """
 
     def __init__(
@@ -40,6 +46,10 @@ class Simulator:
         topped_up: str = "100",
         chunk_delay: float = 0.0,
         answer_time: timedelta = STILL,
+        keep_alive: float = 1.0,
+        trailing_usage: bool = False,
+        faults: Mapping[str, float] | None = None,
+        fault_seed: int = 0,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
@@ -49,7 +59,9 @@ class Simulator:
             self.ledger.add_credit("granted", granted, expires_at=grant_expires_at)
         if parse_amount(topped_up, "topped_up"):
             self.ledger.add_credit("topped_up", topped_up)
-        self.app = create_app(self.clock, self.ledger, chunk_delay=chunk_delay, answer_time=answer_time)
+        self._manners = Manners(chunk_delay, answer_time, keep_alive, trailing_usage)
+        vendor = Vendor(self.clock, self.ledger, self._manners)
+        self.app = create_app(vendor, FaultPlan(faults or {}, fault_seed))
         self._address = (host, port)
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -57,12 +69,12 @@ class Simulator:
 
     @property
     def answer_time(self) -> timedelta:
-        """How much time passes on a SimulatorClock while an answer is made; it can be changed between calls."""
-        return self._vendor.answer_time
+        """How much time passes while an answer is made; it can be changed between calls."""
+        return self._manners.answer_time
 
     @answer_time.setter
     def answer_time(self, duration: timedelta) -> None:
-        self._vendor.answer_time = duration
+        self._manners.answer_time = duration
 
     def __enter__(self) -> Self:
         listener = listen(*self._address)
@@ -91,12 +103,6 @@ class Simulator:
         """Serves in this thread until interrupted."""
         with contextlib.suppress(KeyboardInterrupt):
             _Server(self.app).run([listener])
-
-    @property
-    def _vendor(self) -> Vendor:
-        vendor = self.app.state.vendor
-        assert isinstance(vendor, Vendor)
-        return vendor
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -127,7 +133,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="h11",
+                http=Protocol,
                 ws="none",
                 loop="asyncio",
                 lifespan="off",
@@ -136,6 +142,7 @@ class _Server(uvicorn.Server):
                 date_header=False,
                 server_header=False,
                 timeout_graceful_shutdown=GRACE,
+                timeout_keep_alive=IDLE,
             )
         )
         self.ready = threading.Event()

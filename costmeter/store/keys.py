@@ -48,11 +48,13 @@ def new_key() -> bytes:
 
 def new_id() -> str:
     """A new UUIDv7 as text, for the caller's thread: no lock, no system call. In the order of milliseconds only."""
-    number = next(_numbers)
-    milliseconds = time.time_ns() // 1_000_000
-    return (
-        f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}-7{number & 0xFFF:03x}"
-        f"-{0x8000 | number >> 60 & 0x3FFF:04x}-{number >> 12 & 0xFFFFFFFFFFFF:012x}"
+    number, milliseconds = next(_numbers), time.time_ns() // 1_000_000
+    return "%08x-%04x-7%03x-%04x-%012x" % (  # noqa: UP031 - a third of the time of an f-string
+        milliseconds >> 16,
+        milliseconds & 0xFFFF,
+        number & 0xFFF,
+        0x8000 | number >> 60 & 0x3FFF,
+        number >> 12 & 0xFFFFFFFFFFFF,
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from costmeter import wiring
 from costmeter.core.periods import format_instant
-from costmeter.recorder.lane import LOST
+from costmeter.recorder.lane import LOST, lanes
 from costmeter.recorder.spool import Spool
 from tests.cli.running import Run
 from tests.recorder.spooling import Deliveries, ended, killed
@@ -31,7 +31,7 @@ def test_a_sound_installation_needs_no_hand(run: Run, database: str) -> None:
     assert (ran.code, ran.err) == (0, "")
     assert "yes   database: " in ran.out
     assert f"yes   spool: {wiring.spool_folder()} takes 0 of at most 1,073,741,824 bytes" in ran.out
-    assert not list(wiring.spool_folder().iterdir())
+    assert not list(lanes(wiring.spool_folder()))
 
 
 def test_no_password_is_shown(run: Run, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from tests.make import MILLION, an_event, an_unmetered
 COLUMNS = words(
     "event_id, account, project, user, api_key, model, completed_at, band, cache_hit_tokens, cache_miss_tokens, "
     "output_tokens, reasoning_tokens, cost_cache_hit, cost_cache_miss, cost_output, cost, granted, topped_up, "
-    "overdraft, untracked, currency, tariff, status, adjusts",
+    "overdraft, untracked, currency, tariff, status, adjusts, flags",
     ", ",
 )
 MARCH = ("export", "charges", "--month", "2025-03")
@@ -71,6 +71,7 @@ def test_a_row_has_the_columns_of_the_contract_in_its_order(run: Run, database: 
         "tariff": "deepseek-v3/2025-02-26",
         "status": "priced",
         "adjusts": "",
+        "flags": "",
     }
     unknown = ["band", "tariff", *(name for name in COLUMNS if name.startswith("cost"))]
     assert {name: unpriced[name] for name in unknown} == dict.fromkeys(unknown, ""), "empty, and never 0"

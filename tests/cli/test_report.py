@@ -18,6 +18,7 @@ MEASURES = (
     "output_tokens", "reasoning_tokens", "cache_savings", "off_peak_savings",
 )  # fmt: skip
 DOUBTS = ("failed", "unmetered", "unpriced", "provisional", "quarantined", "unposted")
+CLOCK_DOUBTS = ("clock_doubts", "clock_doubt_amount")
 AMOUNTS = ("cost", "granted", "topped_up", "overdraft", "untracked", "cache_savings", "off_peak_savings")
 NOON, NIGHT = "2025-03-03T12:00:00Z", "2025-03-03T17:00:00Z"  # standard; off-peak, and the next day in Shanghai
 ALL_TOKENS = {"hit": MILLION, "miss": MILLION, "output": MILLION}  # 0.07 + 0.27 + 1.10 at noon, half of it at night
@@ -75,10 +76,11 @@ def test_the_json_is_that_of_the_contract(run: Run, recorded: None) -> None:
         ["project", "model"],
     ]
     assert {tuple(row) for row in report["rows"]} == {("project", "model", *MEASURES)}
-    assert tuple(report["totals"]) == (*MEASURES, *DOUBTS)
+    assert tuple(report["totals"]) == (*MEASURES, *DOUBTS, *CLOCK_DOUBTS)
     for row in [*report["rows"], report["totals"]]:
-        assert all(isinstance(row[name], str) for name in AMOUNTS)
-        assert all(type(row[name]) is int for name in row.keys() - {*AMOUNTS, "project", "model"})
+        amounts = {*AMOUNTS, "clock_doubt_amount"} & row.keys()
+        assert all(isinstance(row[name], str) for name in amounts)
+        assert all(type(row[name]) is int for name in row.keys() - {*amounts, "project", "model"})
     assert run(*MARCH, "--format", "json").json == report
 
 
@@ -104,6 +106,8 @@ def test_the_sums_are_exact_and_what_is_in_doubt_is_counted(run: Run, recorded: 
         "provisional": 0,
         "quarantined": 1,
         "unposted": 0,
+        "clock_doubts": 0,
+        "clock_doubt_amount": "0.00",
     }
 
 
@@ -187,6 +191,20 @@ def test_the_table_names_everything_in_doubt(run: Run, recorded: None) -> None:
     assert "costmeter quarantine list" in told
     (unpriced,) = [line.split() for line in lines if "no-such-model" in line]
     assert unpriced[:4] == ["search", "no-such-model", "1", "unpriced"], "a cost that is not known is not 0"
+
+
+def test_what_the_clock_could_move_is_told(run: Run, recorded: None, tmp_path: Path) -> None:
+    assert "clock" not in run(*MARCH).done
+    edge, clock = "2025-03-03T16:30:00Z", {"clock_offset_seconds": 0.2}
+    calls = [an_event(name, edge, detail=clock, model=name) for name in ("deepseek-chat", "no-such-model")]
+    run("record", write(tmp_path / "near.ndjson", *calls))
+
+    said = "1 call so near a change of price or month that the clock could move 0.55 USD"
+    assert said in run(*MARCH).done
+    totals = run(*MARCH, "--json").json["totals"]
+    assert {name: totals[name] for name in CLOCK_DOUBTS} == {"clock_doubts": 1, "clock_doubt_amount": "0.55"}
+    run("record", write(tmp_path / "more.ndjson", an_event("z", edge, detail=clock, output=2 * MILLION)))
+    assert "2 calls so near a change of price or month that the clock could move 1.65 USD" in run(*MARCH).done
 
 
 def test_amounts_of_a_table_stand_in_line_at_their_points(run: Run, recorded: None) -> None:

@@ -22,10 +22,12 @@ from typing import Any, NamedTuple
 
 import httpx2
 import pytest
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, make_url, select, text
 
 from costmeter.core.events import OK
+from costmeter.core.money import format_amount
 from costmeter.recorder.leftovers import losses
+from costmeter.recorder.spool import REOPEN
 from costmeter.simulator import Simulator
 from costmeter.store.engine import open_engine, reading
 from costmeter.store.tables import ChargeRow, EventRow
@@ -35,7 +37,11 @@ from tests.recorder.test_spool_disk import fill, mounted
 CALLS, PROCESSES = 10_000, 4
 KILLS = 14
 SEED = 20261125
-SPACE = "3m"  # of the disk that the spool is on
+FAULTS = {
+    "reset": 0.02, "reset;before_head": 0.01, "stall;seconds=0.3": 0.01, "truncate": 0.02, "garbage": 0.01,
+    "garbage;noise=whole": 0.01, "silent": 0.01, "no_usage": 0.01, "429": 0.02, "500": 0.02, "503": 0.02,
+}  # fmt: skip
+SPACE = "16m"  # of the disk that the spool is on
 
 
 class Said(NamedTuple):
@@ -140,17 +146,16 @@ def test_ten_thousand_calls_in_chaos(
     run: Run, postgres_url: str, postgres_server: str, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spool = disk / "spool"
-    for name, value in {"DATABASE_URL": postgres_url, "SPOOL_DIR": str(spool), "SPOOL_LIMIT": str(2 << 20)}.items():
+    for name, value in {"DATABASE_URL": postgres_url, "SPOOL_DIR": str(spool)}.items():
         monkeypatch.setenv(f"COSTMETER_{name}", value)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    faults = "reset=0.02,stall=0.005,truncate=0.02,garbage=0.01,silent=0.01,no_usage=0.01,429=0.02,500=0.02,503=0.02"
     administrator = open_engine(postgres_server.format("postgres"))
-    with Simulator(topped_up="100000", faults=faults) as simulator:
+    with Simulator(topped_up="100000", faults=FAULTS, fault_seed=SEED) as simulator:
         swarm = Swarm(tmp_path, simulator.base_url, environment)
         for part in range(PROCESSES):
             swarm.start(part)
         try:
-            full = wreck(swarm, disk, administrator, postgres_url.rpartition("/")[2].partition("?")[0])
+            full = wreck(swarm, disk, administrator, make_url(postgres_url).database or "")
         finally:
             codes = swarm.end()
         billed = httpx2.get(f"{simulator.base_url}/_simulator/ledger").json()["calls"]
@@ -159,7 +164,9 @@ def test_ten_thousand_calls_in_chaos(
     run("flush")
 
     said = Said.read(swarm.logs)
-    lost = said.dropped + sum(state.unkept for place in spool.iterdir() for _, state in losses(place))
+    states = [state for place in spool.iterdir() for _, state in losses(place)]
+    most = sum(state.unkept for state in states)  # what ended well and dropped calls says so in its lane, too
+    lost = (most - sum(state.unsure for state in states), most)
     records = recorded(postgres_url)
     check_each_once(said, records, lost, full)
     check_money(billed, records, said)
@@ -169,20 +176,25 @@ def test_ten_thousand_calls_in_chaos(
 def recorded(url: str) -> list[Any]:
     """Every event with what it cost."""
     engine = open_engine(url)
-    columns = (EventRow.user_name, EventRow.status, EventRow.reason, EventRow.response_id, ChargeRow.cost)
+    columns = (EventRow.user_name, EventRow.status, EventRow.reason, EventRow.response_id)
+    counts = (EventRow.cache_hit_tokens, EventRow.cache_miss_tokens, EventRow.output_tokens)
     with reading(engine) as connection:
-        query = select(*columns, EventRow.cache_hit_tokens, EventRow.cache_miss_tokens, EventRow.output_tokens)
+        query = select(*columns, *counts, ChargeRow.cost, ChargeRow.flags)
         found = connection.execute(query.outerjoin(ChargeRow, EventRow.event_key == ChargeRow.event_key)).all()
     engine.dispose()
     return list(found)
 
 
-def check_each_once(said: Said, records: list[Any], lost: int, full: tuple[float, float]) -> None:
+def check_each_once(said: Said, records: list[Any], lost: tuple[int, int], full: tuple[float, float]) -> None:
     times = Counter(int(record.user_name) for record in records)
     assert max(times.values()) == 1
     missing = set(said.returned) - set(times)
-    assert len(missing) <= lost <= len(set(said.began) - set(times))
-    assert all(full[0] - 1 <= said.returned[number] <= full[1] + 1 for number in missing)
+    # A call may have ended and not returned when its process was killed; and a kill in the middle of a delivery from
+    # memory leaves open whether it came to its end.
+    assert len(missing) <= lost[1]
+    assert lost[0] <= len(set(said.began) - set(times))
+    # A process that began on the full disk looks for space again after a while: until then it is full for it.
+    assert [n for n in missing if not full[0] - 1 <= said.returned[n] <= full[1] + REOPEN + 1] == []
     assert len(said.returned) >= CALLS - KILLS * 10
     died = [record for record in records if record.reason == "process died"]
     assert died
@@ -201,6 +213,9 @@ def check_money(billed: list[dict[str, Any]], records: list[Any], said: Said) ->
             record.cache_hit_tokens,
             record.output_tokens,
         )
+        if "clock_near_band" not in (record.flags or ""):  # else the two clocks may stand on either side of it
+            assert format_amount(record.cost) == bill["cost"]
+    assert len(measured) > CALLS * 0.7
     unmeasured = set(theirs) - measured
     assert all(number not in ours or ours[number].status == "unmetered" for number in unmeasured)
     assert all(number in said.began for number in unmeasured)

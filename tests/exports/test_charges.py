@@ -35,6 +35,15 @@ def test_every_row_comes_whatever_the_size_of_a_chunk(engine: Engine, monkeypatc
     assert [row["event_id"] for row in exported(engine)] == [f"call-{number}" for number in range(10)]
 
 
+def test_a_row_says_what_is_in_doubt_about_its_price(engine: Engine) -> None:
+    edge, now = "2025-03-31T16:30:00Z", "2025-04-02T00:00:00Z"
+    record_and_post(engine, an_event("a", edge, detail={"clock_offset_seconds": 1.5}), an_event("b", edge), now=now)
+    record_and_post(engine, an_event("c", edge, model="x", detail={"clock_offset_seconds": 86_400}), now=now)
+
+    flags = {row["event_id"]: row["flags"] for row in exported(engine)}
+    assert flags == {"a": "clock_near_band", "b": "", "c": "clock_near_month"}
+
+
 def test_nothing_charged_is_a_heading_alone(engine: Engine) -> None:
     assert exported(engine) == []
     with reading(engine) as connection:

@@ -80,7 +80,7 @@ def test_a_closed_spool_leaves_nothing_behind_and_starts_again(
     for event_id in ("e-1", "e-2"):
         call(spool, event_id)
         assert spool.close(10)
-        assert list(folder.iterdir()) == []
+        assert list(lanes(folder)) == []
     assert deliveries.ids == ["e-1", "e-2"]
 
 
@@ -159,7 +159,7 @@ def test_delivered_segments_are_removed_while_calls_are_on_their_way(
             call(spool, f"{turn}-{number}")
         assert spool.flush(10)
 
-    kept = sorted(path.name for path in folder.glob("*/*.ndjson"))
+    kept = sorted(path.name for path in next(lanes(folder)).glob("*.ndjson"))
     assert kept[0] == "000000.ndjson"  # the long call's intent stands there
     assert 2 <= len(kept) <= 3
     spool.append(ended("long"), is_begun=True)
@@ -214,7 +214,7 @@ def test_a_kill_loses_nothing_that_returned(folder: Path) -> None:
         "reason": "process died",
         "completed_at": "2026-11-20T10:00:02Z",
     }
-    assert list(folder.iterdir()) == []
+    assert list(lanes(folder)) == []
     assert leftovers(folder) == []
 
 
@@ -275,7 +275,7 @@ def test_the_lane_of_a_living_process_is_left_alone(folder: Path, spool: Spool) 
 
 def test_a_torn_line_costs_only_itself(folder: Path, spool: Spool) -> None:
     call(spool, "e-1")
-    path = next(folder.glob("*/*.ndjson"))
+    path = next(next(lanes(folder)).glob("*.ndjson"))
     with path.open("ab") as file:
         file.write(b'\n{"event_id":"torn","acc')
     call(spool, "e-2")
@@ -405,6 +405,21 @@ def test_a_kill_while_nothing_can_be_written_is_counted(folder: Path, caplog: py
     assert leftovers(folder) == []
 
 
+def test_a_kill_during_a_delivery_from_memory_says_how_many_calls_are_in_doubt(folder: Path) -> None:
+    script = """
+    spool = Spool(lambda records: time.sleep(60), folder=folder)
+    spool._open_lane().allowance = 0
+    for number in range(3):
+        spool.append(ended(f"e-{number}"))
+    spool.flush(0.5)
+    spool.append(ended("e-3"))
+    """
+    killed(folder, script)
+
+    assert leftovers(folder) == []
+    assert [state.lost for _, state in losses(folder)] == ["1 to 4"]
+
+
 def test_with_sync_each_record_is_on_the_disk_before_the_call_returns(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -434,7 +449,26 @@ def test_a_lane_with_nothing_but_its_lock_is_removed(folder: Path) -> None:
 
     assert len(list(lanes(folder))) == 1
     assert leftovers(folder) == []
-    assert list(folder.iterdir()) == []
+    assert list(lanes(folder)) == []
+
+
+def test_a_process_that_starts_on_a_full_disk_takes_a_lane_that_was_kept_ready(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed(folder, 'Spool(deliveries, folder=folder).begin(intent("e-0"))')
+    assert len(list(folder.glob(".spare-*"))) == lane_module.SPARES
+    real = Path.mkdir
+
+    def no_space(path: Path, **options: object) -> None:
+        if path.parent == folder:
+            raise OSError(28, "No space left on device")
+        real(path, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "mkdir", no_space)
+    lane = Lane.open(folder)
+    assert lane.write(encode(ended("e-1")))
+    assert len(list(folder.glob(".spare-*"))) == lane_module.SPARES - 1
+    assert take_over(lane.folder) is None
 
 
 def test_positions_are_in_the_order_of_writing() -> None:

@@ -101,6 +101,25 @@ def test_a_kill_on_a_full_disk_is_counted(disk: Path) -> None:
     assert [state.unkept for _, state in losses(disk / "spool")] == [20]
 
 
+def test_a_process_that_starts_on_a_full_disk_and_is_killed_is_counted(disk: Path) -> None:
+    killed(disk / "spool", 'Spool(deliveries, folder=folder).begin(intent("begun"))')
+    fill(disk)
+    script = """
+    deliveries.is_away = True
+    spool = Spool(deliveries, folder=folder)
+    number = 0
+    while spool.begin(intent(f"fits-{number}")):
+        number += 1
+    for at in range(20):
+        spool.append(ended(f"full-{at}"), is_begun=spool.begin(intent(f"full-{at}")))
+    """
+    killed(disk / "spool", script)
+
+    (disk / "filler").unlink()
+    leftovers(disk / "spool")
+    assert [state.unkept for _, state in losses(disk / "spool")] == [20]
+
+
 def test_a_read_only_disk_is_said_and_memory_serves(disk: Path, caplog: pytest.LogCaptureFixture) -> None:
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     deliveries = Deliveries()

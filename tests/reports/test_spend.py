@@ -12,19 +12,26 @@ from sqlalchemy import Engine
 
 from costmeter.core.errors import InputError, NotFoundError
 from costmeter.core.money import format_amount
+from costmeter.prices.read import builtin_text, read_book
 from costmeter.reports.spend import AMOUNTS, DOUBTS, MEASURES, SpendReport, spend_report
+from costmeter.services.post_charges import post_charges
 from costmeter.services.record_calls import Broken
-from costmeter.store.engine import reading
+from costmeter.services.verify import verify
+from costmeter.store import bulk
+from costmeter.store.engine import in_transaction, reading
 from costmeter.store.scope import Scope
+from costmeter.store.tables import ChargeRow
 from tests.make import (
     MILLION,
     an_event,
     an_unmetered,
     at,
+    book,
     grant,
     post,
     record,
     record_and_post,
+    rows,
     set_up_account,
     top_up,
     usage,
@@ -33,6 +40,9 @@ from tests.make import (
 
 OPENING = "2025-03-01T00:00:00Z"
 MARCH = Scope(month="2025-03")
+COSTS = ("cost", "cost_cache_hit", "cost_cache_miss", "cost_output")
+PARTS = ("granted", "topped_up", "overdraft", "untracked")
+SAVINGS = ("cache_savings", "off_peak_savings")
 
 
 def spend(
@@ -403,3 +413,63 @@ class TestDoubts:
         scope = Scope(month="2027-01")
         assert self.doubts(engine, scope) == {"provisional": 1, "calls": 1}
         assert spend(engine, scope).totals["cost"] == usd("1.20")
+
+
+class TestDoubtsOfTheClock:
+    """April 2025 begins in Shanghai at 16:00 UTC on March 31, at 1.10 a million; from 16:30 on it is 0.55."""
+
+    def found(self, engine: Engine, scope: Scope = MARCH, by: Sequence[str] = ("model",)) -> tuple[int, str]:
+        totals = spend(engine, scope, by).as_dict()["totals"]
+        return totals["clock_doubts"], totals["clock_doubt_amount"]
+
+    @pytest.fixture
+    def near(self, engine: Engine) -> Engine:
+        """Calls that are near an edge, and others that have no offset or are near none."""
+        clock = {"clock_offset_seconds": -0.25}
+        wrong = {"clock_offset_seconds": 1_800}
+        set_up_account(engine, "asia", timezone="Asia/Shanghai")
+        record_and_post(
+            engine,
+            an_event("band", "2025-03-03T16:30:00Z", project="search", detail=clock),
+            an_event("without", "2025-03-03T16:30:00Z"),
+            an_event("noon", "2025-03-03T12:00:00Z", detail=clock),
+            an_event("month", "2025-03-31T15:59:59Z", account="asia", detail=clock),
+            an_event("both", "2025-03-31T15:59:00Z", account="asia", output=2 * MILLION, detail=wrong),
+            an_event("april", "2025-03-31T16:00:00Z", account="asia", detail=clock),
+            an_event("unpriced", "2025-03-31T15:59:59Z", account="asia", model="deepseek-9", detail=clock),
+            now="2025-04-02T00:00:00Z",
+        )
+        return engine
+
+    def test_they_are_counted_with_the_money_that_could_move(self, near: Engine) -> None:
+        # 0.55 of the first; of the others the whole amounts, 1.10 and 2.20 (once), and nothing that is known.
+        assert self.found(near) == (4, "3.85")
+        assert self.found(near, by=()) == (4, "3.85")
+        assert self.found(near, Scope(month="2025-04")) == (1, "1.10")
+
+    def test_they_are_those_in_scope(self, near: Engine) -> None:
+        assert self.found(near, Scope(month="2025-03", account="default")) == (1, "0.55")
+        assert self.found(near, Scope.checked(month="2025-03", where=["project=search"])) == (1, "0.55")
+        assert self.found(near, Scope.checked(month="2025-03", where=["band=standard"])) == (2, "3.30")
+        day = Scope.checked(start=at("2025-03-31T00:00:00Z"), end=at("2025-04-01T00:00:00Z"))
+        assert self.found(near, day) == (4, "4.40")
+        assert self.found(near, Scope(month="2025-02")) == (0, "0.00")
+
+    def test_a_reversal_takes_its_doubt_back(self, near: Engine) -> None:
+        (charge,) = [row for row in rows(near, ChargeRow) if row["flags"] == "clock_near_band"]
+        taken_back = {name: -charge[name] for name in (*COSTS, *PARTS, *SAVINGS, "sign")}
+        reversal = charge | taken_back | {"revision": 2, "supersedes": 1, "seq": 99}
+        in_transaction(near, lambda connection: bulk.add(connection, ChargeRow, [reversal]))
+
+        assert self.found(near) == (3, "3.30")
+
+    def test_they_are_judged_by_the_price_book_of_their_time(self, near: Engine) -> None:
+        """What is posted later by a book with another price at night changes nothing for the calls before it."""
+        cheap_night = read_book([builtin_text().replace('output = "0.550"', 'output = "0.10"')])
+        assert cheap_night.edition != book().edition
+        late = an_event("late", "2025-03-03T16:30:00Z", detail={"clock_offset_seconds": 0})
+        record(near, late, now="2025-04-02T00:00:00Z")
+        post_charges(near, "default", book=cheap_night, now=at("2025-04-02T00:00:00Z"))
+
+        assert self.found(near, Scope(month="2025-03", account="default")) == (2, "1.55")  # 0.55 and 1.10 less 0.10
+        assert verify(near) == []

@@ -42,7 +42,8 @@ def fill(engine: Engine) -> None:
     set_up_account(engine, "shanghai", "CNY", "Asia/Shanghai")
     grant(engine, "3.00", "2025-02-28T16:00:00Z", account="shanghai")
     night = an_event("night", "2025-03-31T16:30:00Z", account="shanghai", model="deepseek-reasoner", hit=640, miss=100)
-    record_and_post(engine, night, now="2025-04-02T00:00:00Z")
+    first = an_event("first", "2025-03-31T16:00:00Z", account="shanghai", detail={"clock_offset_seconds": -1_800})
+    record_and_post(engine, night, first, now="2025-04-02T00:00:00Z")
     record_and_post(engine, an_event("loose", account="untracked"))
 
 
@@ -238,6 +239,19 @@ TAMPERINGS = {
     "savings are made up": Tampering(
         f"UPDATE charge SET off_peak_savings = 7 WHERE {BOTH}", 3, "has off_peak_savings 7, priced again 0"
     ),
+    "a doubt of the clock is hidden": Tampering(
+        "UPDATE charge SET flags = NULL WHERE flags IS NOT NULL",
+        3,
+        "has flags None, priced again clock_near_band,clock_near_month",
+    ),
+    "a doubt of the clock is made up": Tampering(
+        f"UPDATE charge SET flags = 'clock_near_band' WHERE {BOTH}", 3, "has flags clock_near_band, priced again None"
+    ),
+    "a clock is put right afterwards": Tampering(
+        "UPDATE usage_event SET detail = '{}' WHERE event_id = 'first'",
+        3,
+        "has flags clock_near_band,clock_near_month, priced again None",
+    ),
     "an unpriced call is made free": Tampering(
         "UPDATE charge SET status = 'priced', cost = 0, cost_cache_hit = 0, cost_cache_miss = 0, cost_output = 0 "
         "WHERE status = 'unpriced'",
@@ -404,7 +418,7 @@ def test_a_busy_ledger_keeps_every_promise(ledger: Engine) -> None:
     charges: list[int] = []
 
     assert verify(ledger, progress=charges.append) == []
-    assert sum(charges) == len(rows(ledger, ChargeRow)) == 10
+    assert sum(charges) == len(rows(ledger, ChargeRow)) == 11
 
 
 def test_the_busy_ledger_has_everything_that_is_to_be_verified(ledger: Engine) -> None:

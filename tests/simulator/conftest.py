@@ -14,15 +14,15 @@ from .asking import NOON
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[Simulator]:
+def shared_simulator() -> Iterator[Simulator]:
     """One simulator for all tests of a module that look at answers only, not at the books."""
     with Simulator(SimulatorClock(NOON)) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def shared_http(shared: Simulator) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=shared.base_url, headers={"authorization": "Bearer sk-test"}) as plain:
+def shared_http(shared_simulator: Simulator) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=shared_simulator.base_url, headers={"authorization": "Bearer sk-test"}) as plain:
         yield plain
 
 

@@ -150,14 +150,24 @@ def test_a_model_without_a_price_does_not_exist(simulator: Simulator, client: Op
 
 
 @pytest.mark.parametrize(
-    "path", ["/chat/completions", "/v1/chat/completions", "/models", "/v1/models", "/user/balance"]
+    "path",
+    [
+        "/chat/completions",
+        "/v1/chat/completions",
+        "/beta/completions",
+        "/responses",
+        "/v1/responses",
+        "/models",
+        "/v1/models",
+        "/user/balance",
+    ],
 )
 @pytest.mark.parametrize("header", [None, "sk-test", "Bearer test", "Bearer sk-", "Basic sk-test"])
-def test_a_call_without_a_good_key_is_refused(shared: Simulator, path: str, header: str | None) -> None:
-    method = "POST" if path.endswith("completions") else "GET"
+def test_a_call_without_a_good_key_is_refused(shared_simulator: Simulator, path: str, header: str | None) -> None:
+    method = "GET" if path.endswith(("models", "balance")) else "POST"
     headers = {} if header is None else {"authorization": header}
 
-    answer = httpx2.request(method, shared.base_url + path, headers=headers)
+    answer = httpx2.request(method, shared_simulator.base_url + path, headers=headers)
 
     assert answer.status_code == 401
     error = answer.json()["error"]
@@ -196,6 +206,7 @@ def test_every_kind_of_message_has_its_tokens(shared_http: httpx2.Client) -> Non
     call = {"id": "call_0", "type": "function", "function": {"name": "look", "arguments": "{}"}}
     messages = [
         {"role": "user", "content": [{"type": "text", "text": "Look \ud83d"}]},  # half of a surrogate pair
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:"}}]},
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "call_0", "content": "天气很好"},
     ]

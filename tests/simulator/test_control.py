@@ -39,6 +39,7 @@ def test_the_books_of_a_call(http: httpx2.Client, client: OpenAI) -> None:
         "topped_up": "0.00035985",
         "overdraft": "0.00",
         "aborted": False,
+        "fault": None,
     }
 
 
@@ -116,14 +117,14 @@ def test_the_clock_is_read_set_and_moved(clock: SimulatorClock, http: httpx2.Cli
     ],
 )
 def test_a_bad_move_of_the_clock_is_refused_by_name(
-    shared: Simulator, shared_http: httpx2.Client, body: bytes, named: str
+    shared_simulator: Simulator, shared_http: httpx2.Client, body: bytes, named: str
 ) -> None:
-    before = shared.clock.now()
+    before = shared_simulator.clock.now()
     answer = shared_http.post("/_simulator/clock", content=body)
 
     assert answer.status_code == 400
     assert named in answer.json()["error"]["message"]
-    assert shared.clock.now() == before
+    assert shared_simulator.clock.now() == before
 
 
 def test_the_clock_of_the_host_cannot_be_moved() -> None:

@@ -7,6 +7,7 @@ import gc
 import socket
 import sys
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import httpx2
@@ -74,6 +75,12 @@ def test_a_port_that_is_taken_or_impossible_is_refused_by_name() -> None:
         ({"topped_up": "-1"}, 'topped_up "-1": write a decimal string'),
         ({"chunk_delay": -0.1}, "chunk_delay -0.1: give seconds"),
         ({"chunk_delay": float("nan")}, "chunk_delay NaN: give seconds"),
+        ({"keep_alive": 0}, "keep_alive 0: give seconds, more than 0"),
+        ({"answer_time": timedelta(seconds=-1)}, "answer_time -1.0: give a time that is not negative"),
+        ({"faults": {"reset": 1.5}}, "rate of reset 1.5: give a share of the calls from 0 to 1"),
+        ({"faults": {"reset": 0.6, "silent": 0.6}}, "choose rates that add up to 1 at most"),
+        ({"faults": {"reste": 0.1}}, 'kind "reste": choose 400, 401'),
+        ({"faults": {"reset;after=x": 0.1}}, 'after_chunks "x": give a whole number of chunks'),
     ],
 )
 def test_a_bad_option_is_refused_by_name(options: dict[str, object], named: str) -> None:
@@ -88,7 +95,7 @@ def test_a_ledger_starts_empty(clock: SimulatorClock) -> None:
 def test_it_shares_nothing_with_the_rest_of_costmeter() -> None:
     """An oracle that used the code under test would be wrong whenever that code is."""
     allowed = {"costmeter.simulator", "starlette", "uvicorn"}
-    for path in PACKAGE.glob("*.py"):
+    for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from typing import Any
 
 import httpx2
@@ -13,7 +12,7 @@ from openai import AsyncOpenAI, OpenAI
 
 from costmeter.simulator import Simulator, SimulatorClock
 
-from .asking import LONG_PROMPT, ask, usage_of
+from .asking import LONG_PROMPT, ask, usage_of, wait_for_a_bill
 
 MODELS = ["deepseek-chat", "deepseek-reasoner"]
 
@@ -140,14 +139,6 @@ def leave_a_stream(client: OpenAI) -> None:
     )
     next(iter(stream))
     stream.close()
-
-
-def wait_for_a_bill(simulator: Simulator) -> None:
-    """The simulator notices soon that the client is gone."""
-    deadline = time.monotonic() + 5
-    while not simulator.ledger.calls:
-        assert time.monotonic() < deadline, "the stream was never billed"
-        time.sleep(0.005)
 
 
 def test_a_stream_that_the_client_leaves_is_billed_in_full(clock: SimulatorClock) -> None:

@@ -1,0 +1,1 @@
+"""The four ways to talk to DeepSeek: chat completions, FIM completions, the responses API and Anthropic's messages."""
