@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, insert, select
 
 from costmeter.core.ledger import Credit, Purse
 from costmeter.store.accounts import Account
-from costmeter.store.bulk import Batch
+from costmeter.store.bulk import Batch, among
 from costmeter.store.tables import CreditBalanceRow, CreditRow, ExpiryRow, RepaymentRow
 
 
@@ -77,7 +77,7 @@ def held(connection: Connection, accounts: Sequence[Account]) -> dict[str, tuple
     both = and_(CreditBalanceRow.account == CreditRow.account, CreditBalanceRow.credit_id == CreditRow.credit_id)
     query = select(CreditRow.account, *_CREDIT[:5], *left).join(CreditBalanceRow, both)
     found: dict[str, list[tuple[Credit, CreditBalance]]] = {name: [] for name in names}
-    for account, *row in connection.execute(query.where(CreditRow.account.in_(names))):
+    for account, *row in connection.execute(query.where(among(connection, CreditRow.account, names))):
         found[account].append((Credit(*row[:5]), CreditBalance(*row[5:])))
     purses = {}
     for account in accounts:
