@@ -18,7 +18,7 @@ _FLUSH = 0.005  # seconds between two looks at what is not written yet
 class Protocol(HttpToolsProtocol):
     """Lets the application know the connection, which ASGI hides, so that it can be broken."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # asyncio types it wider than it is
         super().connection_made(transport)
         self.app_state = {**self.app_state, TRANSPORT: transport}
 

@@ -101,7 +101,7 @@ def read_fault(fields: Mapping[str, object]) -> Fault:
             raise BadInputError(name, value, remedy)
     if options.get("before_head") and "after_chunks" in options:
         raise BadInputError("after_chunks", options["after_chunks"], "leave it out; nothing comes before the head")
-    return Fault(kind, **options)  # type: ignore[arg-type]
+    return Fault(kind, **options)  # type: ignore[arg-type]  # checked one by one above
 
 
 def _value(text: str) -> object:

@@ -50,7 +50,7 @@ def new_key() -> bytes:
 def new_id() -> str:
     """A new UUIDv7 as text, for the caller's thread: no lock, no system call. In the order of milliseconds only."""
     number, milliseconds = next(_numbers), time.time_ns() // 1_000_000
-    return "%08x-%04x-7%03x-%04x-%012x" % (  # noqa: UP031 - a third of the time of an f-string
+    return "%08x-%04x-7%03x-%04x-%012x" % (  # noqa: UP031 - two thirds of the time of an f-string
         milliseconds >> 16,
         milliseconds & 0xFFFF,
         number & 0xFFF,
