@@ -395,3 +395,38 @@ def test_two_unmetered_calls_can_be_one() -> None:
     body = a_body(usage=None, reason="closed early")
     assert read_event(body).is_same_call(read_event(body | {"event_id": "e2"}))
     assert not read_event(body).is_same_call(read_event(a_body()))
+
+
+class LongWay(str):
+    """A text that no short cut takes."""
+
+    __slots__ = ()
+
+
+def the_long_way(value: Any) -> Any:
+    """The same body, with texts that are read by the general rule."""
+    if isinstance(value, dict):
+        return {key: the_long_way(inner) for key, inner in value.items()}
+    return LongWay(value) if isinstance(value, str) else value
+
+
+TEXTS = st.one_of(
+    st.text(max_size=TEXT_LENGTH + 2),
+    st.text("sk-cm_Bearer 0a~é\x00\x7f\u2028\ud800", max_size=40),
+    st.sampled_from([KEY, f"Bearer {KEY}", "x" * TEXT_LENGTH, "x" * (TEXT_LENGTH + 1), "", " ", "None", "null"]),
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from([*TEXT_FIELDS, *ID_FIELDS, "account"]), TEXTS, max_size=6),
+    st.dictionaries(TEXTS, TEXTS, max_size=3),
+)
+def test_a_text_is_kept_or_refused_as_the_general_rule_says(texts: dict[str, str], tags: dict[str, str]) -> None:
+    def read(body: Any) -> object:
+        try:
+            return read_event(body)
+        except InputError as error:
+            return str(error)
+
+    body = a_body(**texts, tags=tags)
+    assert read(body) == read(the_long_way(body))
