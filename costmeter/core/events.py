@@ -30,6 +30,10 @@ TAGS_COUNT = 32
 SAME_CALL = timedelta(hours=1)  # two doors see one call's completion within this
 FUTURE = timedelta(minutes=5)  # a completion further ahead of its receipt is a broken clock
 DEFAULT_ACCOUNT = "default"
+_NAMED_BY = (
+    "event_id", "account", "project", "user", "api_key", "provider", "model", "requested_model", "response_id",
+    "operation_id",
+)  # fmt: skip
 _COUNTS = frozenset((
     "prompt_tokens", "completion_tokens", "total_tokens", "prompt_cache_hit_tokens", "prompt_cache_miss_tokens",
     "prompt_tokens_details", "completion_tokens_details", "cached_tokens", "reasoning_tokens",
@@ -102,29 +106,54 @@ def read_event(body: object) -> UsageEvent:
     completed_at = parse_instant(body.get("completed_at"), "completed_at")
     if started_at is not None and completed_at < started_at:
         raise InputError("completed_at", body["completed_at"], f"is before started_at {format_instant(started_at)}")
+    usual = _usual_texts(body) if type(body) is dict else None
+    event_id, account, project, user, api_key, provider, model, requested_model, response_id, operation_id = (
+        usual or _texts(body)
+    )
     fields = (
+        event_id, account, project, user, api_key, _tags(body.get("tags")), provider, model, requested_model,
+        response_id, operation_id, status, started_at, completed_at, usage, raw, _http_status(body.get("http_status")),
+        _text(body, "error_code"), _text(body, "reason"), _detail(body),
+    )  # fmt: skip
+    return _new(UsageEvent, fields)
+
+
+def _texts(body: Mapping[str, Any]) -> tuple[str | None, ...]:
+    """The ten texts that name and attribute a call, each checked and cleaned."""
+    return (
         _id(body, "event_id"),
         check_account(body.get("account") if body.get("account") is not None else DEFAULT_ACCOUNT),
         _text(body, "project"),
         _text(body, "user"),
         _text(body, "api_key"),
-        _tags(body.get("tags")),
         _provider(body.get("provider")),
         _model(body),
         _text(body, "requested_model"),
         _id(body, "response_id"),
         _id(body, "operation_id"),
-        status,
-        started_at,
-        completed_at,
-        usage,
-        raw,
-        _http_status(body.get("http_status")),
-        _text(body, "error_code"),
-        _text(body, "reason"),
-        _detail(body),
     )
-    return _new(UsageEvent, fields)
+
+
+def _usual_texts(body: dict[str, Any]) -> tuple[str | None, ...] | None:
+    """The same of a usual body, whose texts are kept as they are: one test of all of them together tells it.
+
+    None sends the body the long way; a property holds the two equal.
+    """
+    found = tuple(map(body.get, _NAMED_BY))
+    try:
+        together = " ".join([text for text in found if text is not None])
+    except TypeError:
+        return None  # one is no text
+    _, account, _, _, _, provider, model, _, _, _ = found
+    if (
+        account is None or provider not in PROVIDERS or not model or not _is_plain(together)
+        or not 0 < len(account) <= ACCOUNT_LENGTH or account.strip() != account
+    ):  # fmt: skip
+        return None
+    ids = (found[0], found[8], found[9])
+    if "" in found or any(text is not None and text.strip() in ("", "None", "null") for text in ids):
+        return None
+    return found
 
 
 def check_account(value: object, field: str = "account") -> str:

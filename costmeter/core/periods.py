@@ -19,7 +19,7 @@ MICROSECOND = timedelta(microseconds=1)
 FIRST_INSTANT, LAST_INSTANT = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 
 _RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})?", re.ASCII)
-_USUAL_LENGTHS = (20, 24, 27)  # to the second, millisecond or microsecond
+_WITH_FRACTION = (len("YYYY-MM-DDTHH:MM:SS.fffZ"), len("YYYY-MM-DDTHH:MM:SS.ffffffZ"))
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])", re.ASCII)
 
 
@@ -66,9 +66,9 @@ def _usual_instant(text: str) -> datetime | None:
 
     `fromisoformat` alone takes more shapes than RFC 3339 has; with the separators in these places it cannot.
     """
-    if len(text) not in _USUAL_LENGTHS or text[4] + text[7] + text[10] + text[13] + text[16] + text[-1] != "--T::Z":
-        return None
-    if len(text) > len("YYYY-MM-DDTHH:MM:SSZ") and text[19] != ".":
+    separators = text[4:20:3]
+    is_whole = separators == "--T::Z" and len(text) == len("YYYY-MM-DDTHH:MM:SSZ")
+    if not is_whole and not (separators == "--T::." and text[-1] == "Z" and len(text) in _WITH_FRACTION):
         return None
     try:
         instant = datetime.fromisoformat(text)

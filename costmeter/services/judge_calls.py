@@ -63,6 +63,8 @@ class Desk:
 
     def _judge(self, candidate: Candidate) -> bool | ConflictError:
         own = candidate.identities
+        if self._known.keys().isdisjoint(own):
+            return self._add(candidate, own)
         firsts = [self._known[identity] for identity in own if identity in self._known]
         waiting = [first for first in firsts if candidate.event.status == OK and self._waits_for_measurement(first)]
         measured = [_measured_identity(first) for first in waiting]
@@ -72,9 +74,13 @@ class Desk:
             if verdict is False:
                 self._name([*own, *measured], settled[0])  # the second door's id stands for the first's event
             return verdict
+        return self._add(candidate, [*own, *measured], waiting)
+
+    def _add(self, candidate: Candidate, names: Sequence[Identity], waiting: Sequence[StoredEvent] = ()) -> bool:
+        """A new event, in the place of the unmetered one that it measures."""
         stored = StoredEvent(new_key(), candidate.event)
         self.events.append(stored)
-        self._name([*own, *measured], stored)
+        self._name(names, stored)
         if waiting:
             self.supersedes[stored.event_key] = waiting[0]
         return True
