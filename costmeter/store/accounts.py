@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from costmeter.core.errors import NotFoundError
 from costmeter.core.periods import format_instant
 from costmeter.core.secrets import without_secrets
-from costmeter.store.bulk import Batch
+from costmeter.store.bulk import Batch, among
 from costmeter.store.tables import AccountRow
 
 NO_CHAIN = bytes(16)  # before an account's first journal entry
@@ -58,7 +58,7 @@ def listed(connection: Connection, names: Collection[str] | None = None) -> list
     """All accounts, or those named, by name."""
     query = select(*_COLUMNS).order_by(AccountRow.account)
     if names is not None:
-        query = query.where(AccountRow.account.in_(names))
+        query = query.where(among(connection, AccountRow.account, names))
     return [Account(*row) for row in connection.execute(query)]
 
 

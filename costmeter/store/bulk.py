@@ -5,7 +5,7 @@ Rows are mappings of every column's name to a value as the model has it; what a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from operator import itemgetter
@@ -14,12 +14,15 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Connection,
     Engine,
     FromClause,
     Integer,
     LargeBinary,
     SmallInteger,
+    Text,
+    any_,
     bindparam,
     delete,
     event,
@@ -107,6 +110,14 @@ def listed(
         given = func.unnest(*arrays).table_valued(*(sql_column(column.key, column.type) for column in columns))
         return given.render_derived("given")
     return sql_values(*(sql_column(column.key, column.type) for column in columns)).data(list(rows)).cte("given")
+
+
+def among(connection: Connection, column: Any, texts: Collection[str]) -> ColumnElement[bool]:
+    """That a column has one of these texts: one parameter, where IN has to be written anew for every number of them."""
+    if connection.dialect.name == "postgresql":
+        found: ColumnElement[bool] = column == any_(literal(list(texts), ARRAY(Text())))
+        return found
+    return column.in_(texts)  # type: ignore[no-any-return]  # of a column of whatever table
 
 
 @dataclass

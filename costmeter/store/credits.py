@@ -96,7 +96,7 @@ def held(connection: Connection, accounts: Sequence[Account]) -> dict[str, tuple
     left = (CreditBalanceRow.remaining, CreditBalanceRow.expired, CreditVoidRow.seq)
     both = and_(CreditBalanceRow.account == CreditRow.account, CreditBalanceRow.credit_id == CreditRow.credit_id)
     query = select(CreditRow.account, *_CREDIT[:5], *left).join(CreditBalanceRow, both)
-    query = query.outerjoin(CreditVoidRow, _VOIDED).where(CreditRow.account.in_(names))
+    query = query.outerjoin(CreditVoidRow, _VOIDED).where(among(connection, CreditRow.account, names))
     found: dict[str, list[tuple[Credit, CreditBalance, bool]]] = {name: [] for name in names}
     for account, *row in connection.execute(query):
         found[account].append((Credit(*row[:5]), CreditBalance(*row[5:7]), row[7] is not None))

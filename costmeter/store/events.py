@@ -86,7 +86,7 @@ def pending_accounts(connection: Connection, names: Collection[str] | None = Non
     """The accounts, of all or of those named, that have measured calls without a charge."""
     query = select(AccountRow.account).where(exists().where(PendingRow.account == AccountRow.account))
     if names is not None:
-        query = query.where(AccountRow.account.in_(names))
+        query = query.where(bulk.among(connection, AccountRow.account, names))
     return list(connection.scalars(query.order_by(AccountRow.account)))
 
 
@@ -102,7 +102,7 @@ def oldest_pending(connection: Connection, names: Collection[str], limit: int) -
     query = (
         select(*_POSTED)
         .join(PendingRow, of_one_event(EventRow, PendingRow))
-        .where(PendingRow.account.in_(names))
+        .where(bulk.among(connection, PendingRow.account, names))
         .order_by(PendingRow.account, PendingRow.event_key)
         .limit(limit)
     )

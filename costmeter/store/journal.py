@@ -13,7 +13,7 @@ from costmeter.core.ledger import is_balanced
 from costmeter.core.money import MAX_AMOUNT
 from costmeter.core.periods import format_instant
 from costmeter.store.accounts import Account
-from costmeter.store.bulk import Batch
+from costmeter.store.bulk import Batch, among
 from costmeter.store.tables import EntryRow, LineRow, PeriodRow
 
 
@@ -59,7 +59,7 @@ def link(chain: bytes, account: str, entry: Entry) -> bytes:
 def closed_months(connection: Connection, names: Collection[str]) -> dict[str, set[str]]:
     """The closed months of each of these accounts."""
     months: dict[str, set[str]] = {name: set() for name in names}
-    where = (PeriodRow.account.in_(names), PeriodRow.state == "closed")
+    where = (among(connection, PeriodRow.account, names), PeriodRow.state == "closed")
     for account, month in connection.execute(select(PeriodRow.account, PeriodRow.month).where(*where)):
         months[account].add(month)
     return months
