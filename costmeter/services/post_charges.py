@@ -54,11 +54,6 @@ def post_charges(engine: Engine, account: str, *, book: PriceBook, now: datetime
     return post_accounts(engine, [account], book=book, now=now)
 
 
-    What waits in a frozen account goes on waiting.
-    """
-    return post_accounts(engine, [account], book=book, now=now)
-
-
 def post_accounts(engine: Engine, names: Collection[str], *, book: PriceBook, now: datetime) -> int:
     """Post everything of these accounts that waits; returns how many calls that were.
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, insert, select
 
 from costmeter.core.ledger import Credit, Purse
 from costmeter.store.accounts import Account
-from costmeter.store.bulk import Batch
+from costmeter.store.bulk import Batch, among
 from costmeter.store.tables import CreditBalanceRow, CreditRow, CreditVoidRow, ExpiryRow, RepaymentRow
 from costmeter.store.types import join_halves, sum_halves
 
