@@ -148,11 +148,8 @@ def _book(fold: Fold, rows: Sequence[_Row]) -> None:
     facts = []
     for seq, (charge, split, stored) in enumerate(rows, first):
         charge["seq"] = seq
-        fold.rows["charge"].append(charge)
+        fold.keep(charge, stored.event, split)
         facts.append(charge_fact(seq, stored, charge["revision"], charge["cost"], split[:4]))
-        key = {name: charge[name] for name in ("account", "event_key", "completed_at", "revision")}
-        for ordinal, deduction in enumerate(split.deductions):
-            fold.rows["deduction"].append({**key, "ordinal": ordinal, **deduction._asdict()})
     last, month = first + len(rows) - 1, rows[0].charge["billing_month"]
     lines = charge_lines(split for _, split, _ in rows)
     fold.entries.append(Entry("fold", first, last, month, fold.now, seal_charges(facts), lines))

@@ -33,6 +33,7 @@ from costmeter.store.credits import CreditBalance
 from costmeter.store.engine import in_transaction
 from costmeter.store.events import StoredEvent
 from costmeter.store.journal import Entry
+from costmeter.store.rollups import Rollup
 
 BATCH, ACCOUNTS = 2_000, 500  # the most calls and the most accounts that one transaction posts
 
@@ -115,6 +116,7 @@ class Fold:
     expired: dict[int, int] = field(init=False)
     entries: list[Entry] = field(default_factory=list)
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    rollup: Rollup = field(default_factory=Rollup)
 
     def __post_init__(self) -> None:
         if self.account.frozen_at is not None:
@@ -128,6 +130,11 @@ class Fold:
     @property
     def name(self) -> str:
         return self.account.account
+
+    @property
+    def is_rolled_up(self) -> bool:
+        """Whether the rollups are kept: what was posted before is in them, or they are left to be rebuilt."""
+        return self.account.rolled_up == self.began
 
     @property
     def next_seq(self) -> int:
@@ -151,7 +158,7 @@ class Fold:
         priced, marks = price_and_marks(book, event, account)
         split = self.purse.deduct(_cost(priced) or 0, event.completed_at)
         posting = _Posting(stored, priced, marks, split, seq, *self.month(event.completed_at))
-        self._keep(posting, book.edition)
+        self._keep_posting(posting, book.edition)
         return posting
 
     def _book(self, postings: Sequence[_Posting]) -> None:
@@ -195,6 +202,8 @@ class Fold:
         charges.add(self.batch, self.rows["charge"], self.rows["deduction"])
         for kind in ("repayment", "expiry"):
             credits.add_moves(self.batch, kind, self.rows[kind])
+        if self.is_rolled_up:
+            self.rollup.write(self.batch, self.account.account, self.account.timezone)
         self.account = journal.append(self.batch, self.account, self.entries)
         self.entries = []
         self.rows = {kind: [] for kind in self.rows}
@@ -207,7 +216,8 @@ class Fold:
         changed = {key: balance for key, balance in after.items() if balance != self.before.get(key)}
         credits.save_balances(self.batch, name, changed)
         if self.account.version != self.began:
-            accounts.save(self.batch, self.account._replace(overdraft=self.purse.overdraft))
+            rolled_up = self.account.version if self.is_rolled_up else self.account.rolled_up
+            accounts.save(self.batch, self.account._replace(overdraft=self.purse.overdraft, rolled_up=rolled_up))
 
     def reverse_expiries(self) -> None:
         """A late call that took from a grant posted as expired: that part did not expire."""
@@ -233,7 +243,7 @@ class Fold:
         month = month_of(instant, self.account.timezone)
         return (month_of(self.now, self.account.timezone), month) if month in self.closed else (month, None)
 
-    def _keep(self, posting: _Posting, edition: str) -> None:
+    def _keep_posting(self, posting: _Posting, edition: str) -> None:
         stored, split = posting.stored, posting.split
         key = {
             "account": self.account.account,
@@ -241,26 +251,31 @@ class Fold:
             "completed_at": stored.event.completed_at,
             "revision": 1,
         }
-        self.rows["charge"].append(
-            {
-                **key,
-                "supersedes": None,
-                "sign": 1,
-                "seq": posting.seq,
-                "booked_at": self.now,
-                "billing_month": posting.billing_month,
-                "adjusts": posting.adjusts,
-                "currency": self.account.currency,
-                "edition": edition,
-                **price_columns(posting.priced, posting.marks),
-                "granted": split.granted,
-                "topped_up": split.topped_up,
-                "overdraft": split.overdraft,
-                "untracked": split.untracked,
-            }
-        )
+        charge = {
+            **key,
+            "supersedes": None,
+            "sign": 1,
+            "seq": posting.seq,
+            "booked_at": self.now,
+            "billing_month": posting.billing_month,
+            "adjusts": posting.adjusts,
+            "currency": self.account.currency,
+            "edition": edition,
+            **price_columns(posting.priced, posting.marks),
+            "granted": split.granted,
+            "topped_up": split.topped_up,
+            "overdraft": split.overdraft,
+            "untracked": split.untracked,
+        }
+        self.keep(charge, stored.event, split)
+
+    def keep(self, charge: dict[str, Any], event: UsageEvent, split: Split) -> None:
+        """Keep a charge's row, what paid it, and what it adds to the rollups."""
+        self.rows["charge"].append(charge)
+        key = {name: charge[name] for name in ("account", "event_key", "completed_at", "revision")}
         for ordinal, deduction in enumerate(split.deductions):
             self.rows["deduction"].append({**key, "ordinal": ordinal, **deduction._asdict()})
+        self.rollup.add(charge, event)
 
 
 def _seal(postings: Sequence[_Posting]) -> bytes:

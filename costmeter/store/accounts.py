@@ -27,7 +27,7 @@ class Home(NamedTuple):
 class Account(NamedTuple):
     """An account as it stands; `version` numbers the newest fact of its ledger, `overdraft` is what it owes.
 
-    While `frozen_at` says since when it is frozen, nothing is posted to it.
+    Its rollups are kept while `rolled_up` is its version. While `frozen_at` says since when it is frozen, nothing is posted to it.
     """
 
     account: str
@@ -37,6 +37,7 @@ class Account(NamedTuple):
     overdraft: int
     chain: bytes
     created_at: datetime
+    rolled_up: int
     frozen_at: datetime | None
 
 
@@ -110,8 +111,8 @@ def lock_all(connection: Connection, names: Collection[str]) -> list[Account]:
 
 
 def save(batch: Batch, account: Account) -> None:
-    """Write what posting moved: version, overdraft and chain."""
-    moved = {"version": account.version, "overdraft": account.overdraft, "chain": account.chain}
+    """Write what posting moved: version, overdraft, chain, and how far the rollups are kept."""
+    moved = {name: getattr(account, name) for name in ("version", "overdraft", "chain", "rolled_up")}
     batch.change(AccountRow, ("account",), [{"account": account.account, **moved}])
 
 

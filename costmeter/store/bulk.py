@@ -28,10 +28,12 @@ from sqlalchemy import (
     event,
     func,
     literal,
+    select,
     update,
 )
 from sqlalchemy import column as sql_column
 from sqlalchemy import values as sql_values
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.elements import KeyedColumnElement
 from sqlalchemy.types import JSON, TypeEngine
@@ -120,6 +122,27 @@ def among(connection: Connection, column: Any, texts: Collection[str]) -> Column
     return column.in_(texts)  # type: ignore[no-any-return]  # of a column of whatever table
 
 
+def add_up(connection: Connection, table: type[Table], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows of sums, or add them to the rows that are there already; no two of these rows may have one key."""
+    if not rows:
+        return
+    columns = table.__table__.columns
+    key = [column.name for column in table.__table__.primary_key]
+    insert: Any
+    if connection.dialect.name == "postgresql":
+        given = listed(connection, list(columns), [tuple(row[name] for name in columns.keys()) for row in rows])
+        insert = postgresql.insert(table).from_select(columns.keys(), select(*given.c))
+    else:
+        insert = sqlite.insert(table)
+    sums = [column for column in columns if isinstance(column.type, BigInteger) and column.name not in key]
+    added = {column.name: column + insert.excluded[column.name] for column in sums}
+    statement = insert.on_conflict_do_update(index_elements=key, set_=added)
+    if connection.dialect.name == "postgresql":
+        connection.execute(statement)
+    else:
+        connection.execute(statement, list(rows))
+
+
 @dataclass
 class Batch:
     """What the ledgers of any number of accounts wrote, collected so that few statements write it."""
@@ -127,6 +150,7 @@ class Batch:
     connection: Connection
     added: dict[type[Table], list[Mapping[str, Any]]] = field(default_factory=dict)
     changed: dict[tuple[type[Table], tuple[str, ...]], list[Mapping[str, Any]]] = field(default_factory=dict)
+    added_up: dict[type[Table], list[Mapping[str, Any]]] = field(default_factory=dict)
 
     def add(self, table: type[Table], rows: Iterable[Mapping[str, Any]]) -> None:
         self.added.setdefault(table, []).extend(rows)
@@ -134,13 +158,18 @@ class Batch:
     def change(self, table: type[Table], by: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> None:
         self.changed.setdefault((table, by), []).extend(rows)
 
+    def add_up(self, table: type[Table], rows: Iterable[Mapping[str, Any]]) -> None:
+        self.added_up.setdefault(table, []).extend(rows)
+
     def write(self) -> None:
-        """Write what was collected: rows in the order in which their tables were first named, then changes."""
+        """Write what was collected: rows in the order in which their tables were first named, then changes and sums."""
         for table, rows in self.added.items():
             add(self.connection, table, rows)
         for (table, by), rows in self.changed.items():
             change(self.connection, table, by, rows)
-        self.added, self.changed = {}, {}
+        for table, rows in self.added_up.items():
+            add_up(self.connection, table, rows)
+        self.added, self.changed, self.added_up = {}, {}, {}
 
 
 def enable_copy(engine: Engine) -> None:

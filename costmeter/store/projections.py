@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, select
 
 from costmeter.core.errors import FrozenError
-from costmeter.store import accounts, credits
+from costmeter.store import accounts, credits, rollups
 from costmeter.store.accounts import Account
 from costmeter.store.bulk import Batch
 from costmeter.store.checkpoints import Checkpoint
@@ -28,7 +28,7 @@ from costmeter.store.types import join_halves, sum_halves
 
 
 def rebuild(connection: Connection, account: Account) -> Checkpoint:
-    """Rebuild an account's balances, overdraft, sequence, chain and waiting calls; returns what they are now.
+    """Rebuild an account's balances, overdraft, sequence, chain, waiting calls and rollups; returns what they are now.
 
     The account must be locked. Raises FrozenError where by its facts a credit gave more than it had.
     """
@@ -42,9 +42,10 @@ def rebuild(connection: Connection, account: Account) -> Checkpoint:
     rows = [{"account": name, "credit_id": key, **balance._asdict()} for key, balance in balances.items()]
     batch = Batch(connection)
     batch.add(CreditBalanceRow, rows)
-    accounts.save(batch, account._replace(version=seq, overdraft=overdraft, chain=chain))
+    accounts.save(batch, account._replace(version=seq, overdraft=overdraft, chain=chain, rolled_up=seq))
     batch.write()
     _rebuild_pending(connection, name)
+    rollups.rebuild(connection, name, account.timezone)
     remaining = {key: balance.remaining for key, balance in balances.items()}
     expired = {key: balance.expired for key, balance in balances.items()}
     by_key = select(EventRow.event_key).where(EventRow.account == name).order_by(EventRow.event_key.desc()).limit(1)

@@ -18,10 +18,17 @@ from sqlalchemy import (
     Integer,
     SmallInteger,
     String,
-    UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
+from costmeter.store.credit_tables import CreditBalanceRow as CreditBalanceRow
+from costmeter.store.credit_tables import CreditRow as CreditRow
+from costmeter.store.credit_tables import CreditVoidRow as CreditVoidRow
+from costmeter.store.credit_tables import ExpiryRow as ExpiryRow
+from costmeter.store.credit_tables import RepaymentRow as RepaymentRow
+from costmeter.store.rollup_tables import DayRow as DayRow
+from costmeter.store.rollup_tables import QuarterRow as QuarterRow
 from costmeter.store.table import Name
 from costmeter.store.table import Table as Table
 from costmeter.store.types import ExactMoney, ExactTotal, Key
@@ -33,6 +40,11 @@ ADDED_ONLY = (
     "journal_entry", "journal_line", "account_freeze",
 )  # fmt: skip
 _BY_COMPLETION = {"postgresql_partition_by": "RANGE (completed_at)"}
+
+
+def _partial(name: str, column: str, where: str) -> Index:
+    """An index of few of an account's rows."""
+    return Index(name, "account", column, postgresql_where=text(where), sqlite_where=text(where))
 
 
 class AccountRow(Table):
@@ -47,6 +59,7 @@ class AccountRow(Table):
     overdraft: Mapped[int] = mapped_column(ExactTotal)
     chain: Mapped[bytes] = mapped_column(Key)  # the digest of the newest journal entry
     created_at: Mapped[datetime]
+    rolled_up: Mapped[int] = mapped_column(server_default="0")  # up to which version the rollups are kept
     frozen_at: Mapped[datetime | None]  # a projection of `account_freeze`: since when nothing is posted
 
 
@@ -67,7 +80,8 @@ class EventRow(Table):
 
     __tablename__ = "usage_event"
     __table_args__ = (
-        Index("usage_event_by_completion", "account", "completed_at"),  # reports of calls that have no charge
+        _partial("usage_event_without_usage", "completed_at", "cache_hit_tokens IS NULL"),  # reports: failed, unmetered
+        _partial("usage_event_that_replaced", "supersedes", "supersedes IS NOT NULL"),  # whether a call was measured
         _BY_COMPLETION,
     )
 
@@ -180,81 +194,6 @@ class DeductionRow(Table):
     credit_id: Mapped[int]
     kind: Mapped[str] = mapped_column(String(16))
     amount: Mapped[int] = mapped_column(ExactMoney)
-
-
-class CreditRow(Table):
-    """Balance that was granted or topped up. `credit_id` is its place in the account's sequence."""
-
-    __tablename__ = "credit"
-    __table_args__ = (
-        UniqueConstraint("account", "reference", name="credit_once_per_reference"),
-        CheckConstraint("amount > 0", name="credit_gives"),
-        CheckConstraint("kind = 'granted' OR expires_at IS NULL", name="topped_up_never_expires"),
-    )
-
-    account: Mapped[str] = mapped_column(ForeignKey("account.account"), primary_key=True)
-    credit_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    kind: Mapped[str] = mapped_column(String(16))
-    amount: Mapped[int] = mapped_column(ExactMoney)
-    currency: Mapped[str] = mapped_column(String(3))
-    effective_at: Mapped[datetime]
-    expires_at: Mapped[datetime | None]
-    reference: Mapped[str | None] = mapped_column(Name)
-    booked_at: Mapped[datetime]
-
-
-class CreditBalanceRow(Table):
-    """A projection: what a credit has not given yet, and how much of that is posted as expired."""
-
-    __tablename__ = "credit_balance"
-    __table_args__ = (
-        ForeignKeyConstraint(["account", "credit_id"], ["credit.account", "credit.credit_id"]),
-        CheckConstraint("remaining >= 0 AND expired >= 0 AND expired <= remaining", name="credit_gives_what_it_has"),
-    )
-
-    account: Mapped[str] = mapped_column(String(64), primary_key=True)
-    credit_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    remaining: Mapped[int] = mapped_column(ExactMoney)
-    expired: Mapped[int] = mapped_column(ExactMoney)
-
-
-class CreditVoidRow(Table):
-    """A credit that was taken back, why and by whom. `seq` is the void's own place in the account's sequence."""
-
-    __tablename__ = "credit_void"
-    __table_args__ = (ForeignKeyConstraint(["account", "credit_id"], ["credit.account", "credit.credit_id"]),)
-
-    account: Mapped[str] = mapped_column(String(64), primary_key=True)
-    credit_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    seq: Mapped[int]
-    reason: Mapped[str]
-    by_whom: Mapped[str] = mapped_column(Name)
-    booked_at: Mapped[datetime]
-
-
-class _Move:
-    """What a repayment and an expiry say alike: what moved out of which credit, as of when."""
-
-    account: Mapped[str] = mapped_column(String(64), primary_key=True)
-    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    credit_id: Mapped[int]
-    amount: Mapped[int] = mapped_column(ExactMoney)
-    effective_at: Mapped[datetime]
-    booked_at: Mapped[datetime]
-
-
-class RepaymentRow(_Move, Table):
-    """Overdraft paid off by a topped-up credit; negative where a folding again takes that back."""
-
-    __tablename__ = "repayment"
-    __table_args__ = (ForeignKeyConstraint(["account", "credit_id"], ["credit.account", "credit.credit_id"]),)
-
-
-class ExpiryRow(_Move, Table):
-    """What a grant still held when it expired; negative where that turned out to be less."""
-
-    __tablename__ = "expiry"
-    __table_args__ = (ForeignKeyConstraint(["account", "credit_id"], ["credit.account", "credit.credit_id"]),)
 
 
 class EntryRow(Table):

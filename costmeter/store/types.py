@@ -81,6 +81,11 @@ def sum_halves(column: Any) -> tuple[ColumnElement[int], ColumnElement[int]]:
     return high, func.sum(plain.op("%")(_HALF), type_=BigInteger)
 
 
+def split_halves(amount: int) -> tuple[int, int]:
+    """An amount as the two integers that `join_halves` makes it of again; those of many can be summed."""
+    return divmod(amount, _HALF)
+
+
 def join_halves(high: Any, low: Any) -> int:
-    """The exact sum of what `sum_halves` selected; of no rows it is 0."""
+    """The exact sum of what `sum_halves` selected or `split_halves` made; of no rows it is 0."""
     return int(high or 0) * _HALF + int(low or 0)

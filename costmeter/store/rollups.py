@@ -1,0 +1,162 @@
+"""Rollups: sums of an account's charges that its poster keeps, so that reports need not read the charges.
+
+They are kept while the account's `rolled_up` equals its `version`; where it does not, reports read the charges, and
+`rebuild` brings the rollups back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, ColumnElement, Connection, case, delete, func, literal, select, type_coerce
+
+from costmeter.core.doubts import NEAR
+from costmeter.core.events import UsageEvent, digest
+from costmeter.core.periods import from_micros, to_micros, zone
+from costmeter.store.bulk import Batch
+from costmeter.store.events import of_one_event
+from costmeter.store.tables import ChargeRow, DayRow, EntryRow, EventRow, QuarterRow
+from costmeter.store.types import join_halves, split_halves, sum_halves
+
+QUARTER = 900  # seconds; every time zone's hours and days begin at one
+AMOUNTS = ("cost", "granted", "topped_up", "overdraft", "untracked", "cache_savings", "off_peak_savings")
+TOKENS = ("cache_hit_tokens", "cache_miss_tokens", "output_tokens", "reasoning_tokens")
+STATES: Mapping[str, ColumnElement[bool]] = {
+    "unpriced": ChargeRow.status == "unpriced",
+    "provisional": ChargeRow.status == "provisional",
+    "clock_doubts": ChargeRow.flags.contains(NEAR, autoescape=True),
+}
+COUNTS = ("calls", *STATES, *TOKENS)  # what a row sums in one column; an amount takes two
+Table = type[QuarterRow] | type[DayRow]
+
+
+class Slot(NamedTuple):
+    """Whose charges a row sums: of which billing month and grain, and of what; a missing text is empty."""
+
+    billing_month: str
+    at: int | str  # the quarter hour since 1970, or the day as YYYY-MM-DD
+    project: str
+    api_key: str
+    model: str
+    band: str
+
+
+class Rollup:
+    """What charges of one account add to its rollups, summed by quarter hour."""
+
+    def __init__(self) -> None:
+        self._sums: dict[Slot, list[int]] = {}
+
+    def add(self, charge: Mapping[str, Any], event: UsageEvent) -> None:
+        """Add one charge, a reversal included, of an event that was measured."""
+        quarter = to_micros(event.completed_at) // (QUARTER * 1_000_000)
+        slot = Slot(
+            charge["billing_month"], quarter, event.project or "", event.api_key or "", event.model,
+            charge["band"] or "",
+        )  # fmt: skip
+        status, sign, usage = charge["status"], charge["sign"], event.usage
+        assert usage is not None
+        near = sign if NEAR in (charge["flags"] or "") else 0
+        added = (
+            sign, sign if status == "unpriced" else 0, sign if status == "provisional" else 0, near,
+            sign * usage[0], sign * usage[1], sign * usage[2], sign * usage[3],
+            charge["cost"] or 0, charge["granted"], charge["topped_up"], charge["overdraft"], charge["untracked"],
+            charge["cache_savings"], charge["off_peak_savings"],
+        )  # fmt: skip
+        sums = self._sums.get(slot)
+        self._sums[slot] = list(added) if sums is None else [a + b for a, b in zip(sums, added, strict=True)]
+
+    def write(self, batch: Batch, account: str, timezone: str) -> None:
+        """Put into the batch what was added, in both grains."""
+        batch.add_up(QuarterRow, _rows(account, self._sums, "quarter"))
+        batch.add_up(DayRow, _rows(account, by_day(self._sums, timezone), "day"))
+        self._sums = {}
+
+
+def by_day(quarters: Mapping[Slot, Sequence[int]], timezone: str) -> dict[Slot, list[int]]:
+    """The sums of quarter hours as those of days of a time zone."""
+    days: dict[Slot, list[int]] = {}
+    for slot, sums in quarters.items():
+        day = slot._replace(at=_day(int(slot.at), timezone))
+        before = days.get(day)
+        days[day] = list(sums) if before is None else [a + b for a, b in zip(before, sums, strict=True)]
+    return days
+
+
+def rebuild(connection: Connection, account: str, timezone: str) -> None:
+    """Sum an account's charges anew, one billing month after the other; the account must be locked."""
+    for table in (QuarterRow, DayRow):
+        connection.execute(delete(table).where(table.account == account))
+    for month in months(connection, account):
+        batch, quarters = Batch(connection), of_charges(connection, account, month)
+        batch.add(QuarterRow, _rows(account, quarters, "quarter"))
+        batch.add(DayRow, _rows(account, by_day(quarters, timezone), "day"))
+        batch.write()
+
+
+def months(connection: Connection, account: str) -> list[str]:
+    """The billing months that an account's charges were booked in."""
+    booked = (EntryRow.account == account, EntryRow.kind.in_(("charges", "fold")))
+    return list(connection.scalars(select(EntryRow.billing_month).where(*booked).distinct().order_by("billing_month")))
+
+
+def of_charges(connection: Connection, account: str, month: str) -> dict[Slot, list[int]]:
+    """What the rollup by quarter hours of a billing month must be, by the charges themselves."""
+    keys = (quarter(connection), EventRow.project, EventRow.api_key, EventRow.model, ChargeRow.band)
+    named = [key.label(f"key_{number}") for number, key in enumerate(keys)]
+    counts = [func.sum(case((state, ChargeRow.sign), else_=0)) for state in STATES.values()]
+    halves = [half for name in TOKENS for half in sum_halves(getattr(EventRow, name) * ChargeRow.sign)]
+    halves += [half for name in AMOUNTS for half in sum_halves(getattr(ChargeRow, name))]
+    query = (
+        select(*named, func.sum(ChargeRow.sign), *counts, *halves)
+        .join(EventRow, of_one_event(ChargeRow, EventRow))
+        .where(ChargeRow.account == account, ChargeRow.billing_month == month)
+        .group_by(*named)
+    )
+    found = {}
+    for row in connection.execute(query):
+        at, texts, sums = int(row[0]), [text or "" for text in row[1:5]], row[5:]
+        plain = [int(count) for count in sums[: len(STATES) + 1]]
+        found[Slot(month, at, *texts)] = plain + _joined(sums[len(plain) :])
+    return found
+
+
+def kept(connection: Connection, table: Table, account: str, month: str) -> dict[Slot, list[int]]:
+    """The rollup of a billing month as it is kept."""
+    grain = "quarter" if table is QuarterRow else "day"
+    keys = (getattr(table, grain), table.project, table.api_key, table.model, table.band)
+    halves = [getattr(table, f"{name}_{half}") for name in AMOUNTS for half in ("high", "low")]
+    query = select(*keys, *(getattr(table, name) for name in COUNTS), *halves)
+    rows = connection.execute(query.where(table.account == account, table.billing_month == month))
+    first = len(keys) + len(COUNTS)
+    return {Slot(month, *row[: len(keys)]): [*row[len(keys) : first], *_joined(row[first:])] for row in rows}
+
+
+def quarter(connection: Connection) -> ColumnElement[int]:
+    """The quarter hour of a charge's completion, counted since 1970."""
+    at = ChargeRow.completed_at
+    if connection.dialect.name == "postgresql":
+        return func.floor(func.extract("epoch", at) / QUARTER, type_=BigInteger)
+    return type_coerce(at, BigInteger).op("/")(literal(QUARTER * 1_000_000, BigInteger))
+
+
+def _joined(halves: Sequence[Any]) -> list[int]:
+    return [join_halves(*halves[first : first + 2]) for first in range(0, len(halves), 2)]
+
+
+def _rows(account: str, sums: Mapping[Slot, Sequence[int]], grain: str) -> Iterator[dict[str, Any]]:
+    for slot, values in sums.items():
+        month, at, *texts = slot
+        row = {"account": account, "billing_month": month, grain: at, "slot": digest(texts)}
+        row |= zip(("project", "api_key", "model", "band"), texts, strict=True)
+        row |= zip(COUNTS, values, strict=False)
+        for name, amount in zip(AMOUNTS, values[len(COUNTS) :], strict=True):
+            row[f"{name}_high"], row[f"{name}_low"] = split_halves(amount)
+        yield row
+
+
+@lru_cache(maxsize=4096)
+def _day(quarter: int, timezone: str) -> str:
+    return from_micros(quarter * QUARTER * 1_000_000).astimezone(zone(timezone)).date().isoformat()
