@@ -43,7 +43,7 @@ def open_engine(url: str) -> Engine:
         raise SetupError(f"{error}; install it with: pip install 'costmeter[postgres]'") from error
     if engine.dialect.name == "sqlite":
         _make_sqlite_exact(engine)
-    elif engine.dialect.driver == "psycopg":
+    elif engine.url.get_driver_name() == "psycopg":
         bulk.enable_copy(engine)
     else:
         raise InputError("COSTMETER_DATABASE_URL", engine.url.drivername, "use postgresql:// (the driver is psycopg)")
