@@ -16,7 +16,8 @@ from costmeter.cli.options import AnyAccount, AsJson, Currency, From, KnownAt, M
 from costmeter.cli.output import print_json, print_line, print_table
 from costmeter.core.money import check_currency, format_amount
 from costmeter.core.periods import format_instant, parse_instant, parse_known_at
-from costmeter.reports.spend import AMOUNTS, DEFAULT_BY, DOUBTS, SpendReport, spend_report
+from costmeter.reports.spend import DEFAULT_BY, DOUBTS, SpendReport, spend_report
+from costmeter.store.rollups import AMOUNTS
 from costmeter.store.scope import Scope
 
 _SHOWN = (

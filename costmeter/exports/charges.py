@@ -71,13 +71,13 @@ def charge_rows(connection: Connection, scope: Scope) -> Iterator[list[str]]:
     A call's rows of one billing month are netted: an adjustment has no tokens where only money moved.
     A scope that cannot be is refused at once, before the first row is asked for.
     """
-    names = [account.account for account in scope.accounts(connection)]
+    scope.accounts(connection)  # refuses a scope of two currencies
     # By bytes and not by the database's locale, so that both databases write the same file.
     order = (ChargeRow.completed_at, bytewise(connection, EventRow.event_id), ChargeRow.account)
     query = (
         select(*COLUMNS.values(), ChargeRow.billing_month, ChargeRow.sign)
         .join(EventRow, of_one_event(ChargeRow, EventRow))
-        .where(*scope.charges(names))
+        .where(*scope.charges())
         .order_by(*order, ChargeRow.billing_month, ChargeRow.revision)
     )
     result = connection.execute(query, execution_options={"yield_per": CHUNK})

@@ -27,7 +27,7 @@ def movable_amount(connection: Connection, scope: Scope, in_scope: Sequence[Acco
         select(*EventRow.__table__.columns)
         .add_columns(ChargeRow.sign, ChargeRow.edition, ChargeRow.currency)
         .join(ChargeRow, of_one_event(EventRow, ChargeRow))
-        .where(*scope.charges(list(zones)), ChargeRow.flags.contains(NEAR, autoescape=True))
+        .where(*scope.charges(), ChargeRow.flags.contains(NEAR, autoescape=True))
     )
     marked = connection.execute(query).all()
     books = {

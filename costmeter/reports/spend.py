@@ -4,32 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, case, func, literal, select, type_coerce
+from sqlalchemy import Connection, func, select
 
-from costmeter.core.doubts import NEAR
 from costmeter.core.errors import InputError
 from costmeter.core.events import FAILED, UNMETERED
 from costmeter.core.money import format_amount
-from costmeter.core.periods import Period, format_instant, from_micros, zone
+from costmeter.core.periods import Period, format_instant, zone
 from costmeter.reports.clock_doubts import movable_amount
+from costmeter.reports.sums import read_sums
 from costmeter.store import quarantine
 from costmeter.store.accounts import Account
-from costmeter.store.events import of_one_event
 from costmeter.store.known import count_unposted, is_superseded
-from costmeter.store.scope import Scope, dimension
-from costmeter.store.tables import ChargeRow, EventRow
-from costmeter.store.types import join_halves, sum_halves
+from costmeter.store.rollups import AMOUNTS, STATES, SUMS, TOKENS
+from costmeter.store.scope import Scope
+from costmeter.store.tables import EventRow
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DIMENSIONS = ("account", "project", "user", "api_key", "model", "band", "day", "hour")
 DEFAULT_BY = ("project", "model")
-AMOUNTS = ("cost", "granted", "topped_up", "overdraft", "untracked", "cache_savings", "off_peak_savings")
-TOKENS = ("cache_hit_tokens", "cache_miss_tokens", "output_tokens", "reasoning_tokens")
 # As the contract lists them: counts, money, tokens, savings.
 MEASURES = (
     "calls",
@@ -45,12 +41,6 @@ MEASURES = (
 DOUBTS = ("failed", "unmetered", "unpriced", "provisional", "quarantined", "unposted")
 CLOCK_DOUBTS = ("clock_doubts", "clock_doubt_amount")  # calls near an edge, and the money that could move over it
 MONEY = frozenset((*AMOUNTS, "clock_doubt_amount"))
-QUARTER = 900  # seconds; every time zone's hours and days begin at one
-_STATES: Mapping[str, ColumnElement[bool]] = {
-    "unpriced": ChargeRow.status == "unpriced",
-    "provisional": ChargeRow.status == "provisional",
-    "clock_doubts": ChargeRow.flags.contains(NEAR, autoescape=True),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +93,17 @@ def spend_report(
     shared = next(iter(zones)) if len(zones) == 1 else "UTC"
     shown_zone = timezone or shared
     zone(shown_zone)
-    frame = _frame(connection, scope, [account.account for account in in_scope], by)
-    frame = _in_zone(frame, by, shown_zone)
+    import pandas as pd  # a second of start that only reports should pay
+
+    frame = pd.DataFrame(read_sums(connection, scope, in_scope, by, shown_zone), columns=[*by, *SUMS], dtype=object)
     rows = frame.groupby(list(by), dropna=False, sort=False).agg("sum").reset_index() if by else frame
     rows = rows.sort_values(list(by), key=lambda column: column.astype(str)) if by else rows
-    totals = {name: sum(frame[name].tolist()) for name in (*MEASURES, *_STATES)}
+    totals = {name: sum(frame[name].tolist()) for name in (*MEASURES, *STATES)}
     totals["clock_doubt_amount"] = movable_amount(connection, scope, in_scope) if totals["clock_doubts"] else 0
     totals |= _doubts(connection, scope, in_scope)
     currencies = {account.currency for account in in_scope}
     return SpendReport(
-        interval=scope.interval(in_scope[0] if len(zones) == 1 else None),
+        interval=scope.interval(shared),
         timezone=shown_zone,
         currency=scope.currency or (next(iter(currencies)) if currencies else None),
         by=tuple(by),
@@ -129,73 +120,20 @@ def check_dimensions(by: Sequence[str]) -> None:
         raise InputError("by", ",".join(by), "names a dimension twice")
 
 
-def _frame(connection: Connection, scope: Scope, names: Sequence[str], by: Sequence[str]) -> pd.DataFrame:
-    """One row a group, days and hours still as quarter hours, exact integers in object columns."""
-    keys = {name: _quarter(connection) if name in ("day", "hour") else dimension(name) for name in by}
-    groups = [column.label(f"by_{position}") for position, column in enumerate(keys.values())]
-    sums = [half for name in AMOUNTS for half in sum_halves(getattr(ChargeRow, name))]
-    sums += [half for name in TOKENS for half in sum_halves(getattr(EventRow, name) * ChargeRow.sign)]
-    states = [func.sum(case((state, ChargeRow.sign), else_=0)) for state in _STATES.values()]
-    query = (
-        select(*groups, func.sum(ChargeRow.sign), *states, *sums)
-        .join(EventRow, of_one_event(ChargeRow, EventRow))
-        .where(*scope.charges(names))
-    )
-    if groups:
-        query = query.group_by(*groups)
-    records = []
-    for row in connection.execute(query):
-        values = list(row)
-        record = dict(zip(by, values[: len(by)], strict=True))
-        counts, halves = values[len(by) :][: len(_STATES) + 1], values[len(by) + len(_STATES) + 1 :]
-        record |= {name: int(value or 0) for name, value in zip(("calls", *_STATES), counts, strict=True)}
-        for position, name in enumerate((*AMOUNTS, *TOKENS)):
-            record[name] = join_halves(*halves[2 * position : 2 * position + 2])
-        records.append(record)
-    columns = [*by, "calls", *_STATES, *AMOUNTS, *TOKENS]
-    import pandas as pd  # a second of start that only reports should pay
-
-    return pd.DataFrame(records, columns=columns, dtype=object)
-
-
-def _quarter(connection: Connection) -> ColumnElement[int]:
-    """The quarter hour of a completion, counted since 1970."""
-    at = ChargeRow.completed_at
-    if connection.dialect.name == "postgresql":
-        return func.floor(func.extract("epoch", at) / QUARTER, type_=BigInteger)
-    return type_coerce(at, BigInteger).op("/")(literal(QUARTER * 1_000_000, BigInteger))
-
-
-def _in_zone(frame: pd.DataFrame, by: Sequence[str], timezone: str) -> pd.DataFrame:
-    """Quarter hours as days and hours of a time zone."""
-    tz = zone(timezone)
-    for name in by:
-        if name in ("day", "hour"):
-            instants = [from_micros(int(q) * QUARTER * 1_000_000).astimezone(tz) for q in frame[name]]
-            frame[name] = [_hour(i) if name == "hour" else f"{i:%Y-%m-%d}" for i in instants]
-    return frame
-
-
-def _hour(local: datetime) -> str:
-    """The start of an instant's hour, as RFC 3339 with the offset of its zone."""
-    return local.replace(minute=0, second=0).isoformat().replace("+00:00", "Z")
-
-
 def _doubts(connection: Connection, scope: Scope, in_scope: Sequence[Account]) -> dict[str, int]:
     """What is in scope and not in the money: calls without usage, in quarantine, or not posted yet."""
     found = dict.fromkeys((FAILED, UNMETERED, "unposted"), 0)
-    for account in in_scope:
-        conditions = scope.events(account)
+    for timezone in {account.timezone for account in in_scope}:
+        conditions = scope.events(timezone)
         statuses = (
             select(EventRow.status, func.count())
-            .where(*conditions, EventRow.status.in_((FAILED, UNMETERED)), ~is_superseded(scope.known_at))
+            .where(*conditions, EventRow.cache_hit_tokens.is_(None), ~is_superseded(scope.known_at))
             .group_by(EventRow.status)
         )
         for status, count in connection.execute(statuses):
             found[status] += count
         found["unposted"] += count_unposted(connection, scope.known_at, *conditions)
-    names = [account.account for account in in_scope]
-    return {**found, "quarantined": quarantine.count(connection, scope.known_at, *scope.quarantine(names))}
+    return {**found, "quarantined": quarantine.count(connection, scope.known_at, *scope.quarantine())}
 
 
 def _shown(row: Mapping[Any, Any]) -> dict[str, Any]:

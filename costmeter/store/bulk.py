@@ -130,7 +130,7 @@ def add_up(connection: Connection, table: type[Table], rows: Sequence[Mapping[st
     key = [column.name for column in table.__table__.primary_key]
     insert: Any
     if connection.dialect.name == "postgresql":
-        given = listed(connection, list(columns), [tuple(row[name] for name in columns.keys()) for row in rows])
+        given = listed(connection, list(columns), [itemgetter(*columns.keys())(row) for row in rows])
         insert = postgresql.insert(table).from_select(columns.keys(), select(*given.c))
     else:
         insert = sqlite.insert(table)

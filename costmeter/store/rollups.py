@@ -20,7 +20,7 @@ from costmeter.store.events import of_one_event
 from costmeter.store.tables import ChargeRow, DayRow, EntryRow, EventRow, QuarterRow
 from costmeter.store.types import join_halves, split_halves, sum_halves
 
-QUARTER = 900  # seconds; every time zone's hours and days begin at one
+QUARTER_MICROS = 900_000_000  # every time zone's hours and days begin at a quarter hour
 AMOUNTS = ("cost", "granted", "topped_up", "overdraft", "untracked", "cache_savings", "off_peak_savings")
 TOKENS = ("cache_hit_tokens", "cache_miss_tokens", "output_tokens", "reasoning_tokens")
 STATES: Mapping[str, ColumnElement[bool]] = {
@@ -29,6 +29,7 @@ STATES: Mapping[str, ColumnElement[bool]] = {
     "clock_doubts": ChargeRow.flags.contains(NEAR, autoescape=True),
 }
 COUNTS = ("calls", *STATES, *TOKENS)  # what a row sums in one column; an amount takes two
+SUMS = (*COUNTS, *AMOUNTS)
 Table = type[QuarterRow] | type[DayRow]
 
 
@@ -51,7 +52,7 @@ class Rollup:
 
     def add(self, charge: Mapping[str, Any], event: UsageEvent) -> None:
         """Add one charge, a reversal included, of an event that was measured."""
-        quarter = to_micros(event.completed_at) // (QUARTER * 1_000_000)
+        quarter = to_micros(event.completed_at) // QUARTER_MICROS
         slot = Slot(
             charge["billing_month"], quarter, event.project or "", event.api_key or "", event.model,
             charge["band"] or "",
@@ -105,7 +106,7 @@ def months(connection: Connection, account: str) -> list[str]:
 def of_charges(connection: Connection, account: str, month: str) -> dict[Slot, list[int]]:
     """What the rollup by quarter hours of a billing month must be, by the charges themselves."""
     keys = (quarter(connection), EventRow.project, EventRow.api_key, EventRow.model, ChargeRow.band)
-    named = [key.label(f"key_{number}") for number, key in enumerate(keys)]
+    named: list[ColumnElement[Any]] = [key.label(f"key_{number}") for number, key in enumerate(keys)]
     counts = [func.sum(case((state, ChargeRow.sign), else_=0)) for state in STATES.values()]
     halves = [half for name in TOKENS for half in sum_halves(getattr(EventRow, name) * ChargeRow.sign)]
     halves += [half for name in AMOUNTS for half in sum_halves(getattr(ChargeRow, name))]
@@ -117,10 +118,16 @@ def of_charges(connection: Connection, account: str, month: str) -> dict[Slot, l
     )
     found = {}
     for row in connection.execute(query):
-        at, texts, sums = int(row[0]), [text or "" for text in row[1:5]], row[5:]
-        plain = [int(count) for count in sums[: len(STATES) + 1]]
-        found[Slot(month, at, *texts)] = plain + _joined(sums[len(plain) :])
+        at, texts = int(row[0]), [text or "" for text in row[1:5]]
+        found[Slot(month, at, *texts)] = exact_sums(row[5:])
     return found
+
+
+def exact_sums(row: Sequence[Any]) -> list[int]:
+    """SUMS of a row that has counts as they are, and tokens and amounts in halves."""
+    plain = len(STATES) + 1
+    halves = [join_halves(*row[first : first + 2]) for first in range(plain, len(row), 2)]
+    return [*(int(count or 0) for count in row[:plain]), *halves]
 
 
 def kept(connection: Connection, table: Table, account: str, month: str) -> dict[Slot, list[int]]:
@@ -131,19 +138,23 @@ def kept(connection: Connection, table: Table, account: str, month: str) -> dict
     query = select(*keys, *(getattr(table, name) for name in COUNTS), *halves)
     rows = connection.execute(query.where(table.account == account, table.billing_month == month))
     first = len(keys) + len(COUNTS)
-    return {Slot(month, *row[: len(keys)]): [*row[len(keys) : first], *_joined(row[first:])] for row in rows}
+    return {
+        Slot(month, *row[: len(keys)]): [
+            *row[len(keys) : first],
+            *(join_halves(*row[half : half + 2]) for half in range(first, len(row), 2)),
+        ]
+        for row in rows
+    }
 
 
 def quarter(connection: Connection) -> ColumnElement[int]:
     """The quarter hour of a charge's completion, counted since 1970."""
     at = ChargeRow.completed_at
     if connection.dialect.name == "postgresql":
-        return func.floor(func.extract("epoch", at) / QUARTER, type_=BigInteger)
-    return type_coerce(at, BigInteger).op("/")(literal(QUARTER * 1_000_000, BigInteger))
-
-
-def _joined(halves: Sequence[Any]) -> list[int]:
-    return [join_halves(*halves[first : first + 2]) for first in range(0, len(halves), 2)]
+        return func.floor(func.extract("epoch", at) / (QUARTER_MICROS // 1_000_000), type_=BigInteger)
+    micros, size = type_coerce(at, BigInteger), literal(QUARTER_MICROS, BigInteger)
+    past = micros.op("%")(size)
+    return (micros - past - case((past < 0, size), else_=0)).op("/", precedence=8)(size)  # SQLite divides towards zero
 
 
 def _rows(account: str, sums: Mapping[Slot, Sequence[int]], grain: str) -> Iterator[dict[str, Any]]:
@@ -159,4 +170,4 @@ def _rows(account: str, sums: Mapping[Slot, Sequence[int]], grain: str) -> Itera
 
 @lru_cache(maxsize=4096)
 def _day(quarter: int, timezone: str) -> str:
-    return from_micros(quarter * QUARTER * 1_000_000).astimezone(zone(timezone)).date().isoformat()
+    return from_micros(quarter * QUARTER_MICROS).astimezone(zone(timezone)).date().isoformat()

@@ -15,6 +15,7 @@ from sqlalchemy.types import TypeEngine
 
 from costmeter.core.errors import InputError
 from costmeter.core.periods import Period, check_month, format_instant, month_period
+from costmeter.core.secrets import without_secrets
 from costmeter.store import accounts
 from costmeter.store.accounts import Account
 from costmeter.store.known import by_then
@@ -74,6 +75,7 @@ class Scope:
         """A scope of the options as they are given; raises InputError where they contradict each other."""
         if (month is None) == (start is None and end is None):
             raise InputError("month", month, "give either a month, or from and to")
+        account = None if account is None else without_secrets(account)
         if month is not None:
             return cls(check_month(month), None, account, currency, _filters(where), known_at)
         if start is None or end is None or start >= end:
@@ -96,39 +98,52 @@ class Scope:
             raise InputError("currency", None, remedy)
         return found
 
-    def charges(self, names: Sequence[str]) -> list[ColumnElement[bool]]:
+    def owners(self, column: Any, timezone: str | None = None) -> list[ColumnElement[bool]]:
+        """The condition that a column names an account in scope, perhaps of one time zone only."""
+        if self.account is not None and self.currency is None and timezone is None:
+            return [column == self.account]
+        where = [
+            getattr(AccountRow, name) == value
+            for name, value in (("account", self.account), ("currency", self.currency), ("timezone", timezone))
+            if value is not None
+        ]
+        return [column.in_(select(AccountRow.account).where(*where))] if where else []
+
+    def charges(self) -> list[ColumnElement[bool]]:
         """The condition that a charge, joined with its event, is in scope."""
         booked = by_then(ChargeRow.booked_at, self.known_at)
-        conditions = [ChargeRow.account.in_(names), *booked, *self._filters()]
+        conditions = [*self.owners(ChargeRow.account), *booked, *self._filters()]
         if self.month is not None:
             return [*conditions, ChargeRow.billing_month == self.month]
         assert self.period is not None
         return [*conditions, ChargeRow.completed_at >= self.period.start, ChargeRow.completed_at < self.period.end]
 
-    def events(self, account: Account) -> list[ColumnElement[bool]]:
-        """The condition that an event of an account, which has no charge, is in scope: by its completion."""
-        period = self.interval(account)
+    def events(self, timezone: str) -> list[ColumnElement[bool]]:
+        """The condition that an event of an account of a time zone, which has no charge, is in scope: by completion."""
+        period = self.interval(timezone)
         filters = [condition for key, condition in zip(self.where, self._filters(), strict=True) if key != "band"]
         bounds = [EventRow.completed_at >= period.start, EventRow.completed_at < period.end]
         received = by_then(EventRow.received_at, self.known_at)
-        return [EventRow.account == account.account, *bounds, *received, *filters]
+        return [*self.owners(EventRow.account, timezone), *bounds, *received, *filters]
 
-    def quarantine(self, names: Sequence[str]) -> list[ColumnElement[bool]]:
+    def quarantine(self) -> list[ColumnElement[bool]]:
         """The condition that an item of quarantine is in scope; what it would be filtered by is not known of it."""
         owner = QuarantineRow.account
         # What was refused may name an account that nothing accepted has made yet.
         unknown = owner.not_in(select(AccountRow.account).where(*by_then(AccountRow.created_at, self.known_at)))
-        owners = [owner == self.account if self.account is not None else or_(owner.in_(names), unknown)]
+        owners = self.owners(owner)
+        if owners and self.account is None:
+            owners = [or_(*owners, unknown)]
         if self.month is not None:
             return [*owners, QuarantineRow.billing_month == self.month]
         assert self.period is not None
         at = func.coalesce(QuarantineRow.completed_at, QuarantineRow.received_at)
         return [*owners, at >= self.period.start, at < self.period.end]
 
-    def interval(self, account: Account | None) -> Period:
-        """The instants of the scope; a month is the account's (UTC where accounts differ)."""
+    def interval(self, timezone: str) -> Period:
+        """The instants of the scope; a month is one of this time zone."""
         if self.month is not None:
-            return month_period(self.month, account.timezone if account else "UTC")
+            return month_period(self.month, timezone)
         assert self.period is not None
         return self.period
 

@@ -13,12 +13,13 @@ from sqlalchemy import Engine
 from costmeter.core.errors import InputError, NotFoundError
 from costmeter.core.money import format_amount
 from costmeter.prices.read import builtin_text, read_book
-from costmeter.reports.spend import AMOUNTS, DOUBTS, MEASURES, SpendReport, spend_report
+from costmeter.reports.spend import DOUBTS, MEASURES, SpendReport, spend_report
 from costmeter.services.post_charges import post_charges
 from costmeter.services.record_calls import Broken
 from costmeter.services.verify import verify
-from costmeter.store import bulk
+from costmeter.store import bulk, rollups
 from costmeter.store.engine import in_transaction, reading
+from costmeter.store.rollups import AMOUNTS
 from costmeter.store.scope import Scope
 from costmeter.store.tables import ChargeRow
 from tests.make import (
@@ -460,6 +461,7 @@ class TestDoubtsOfTheClock:
         taken_back = {name: -charge[name] for name in (*COSTS, *PARTS, *SAVINGS, "sign")}
         reversal = charge | taken_back | {"revision": 2, "supersedes": 1, "seq": 99}
         in_transaction(near, lambda connection: bulk.add(connection, ChargeRow, [reversal]))
+        in_transaction(near, lambda connection: rollups.rebuild(connection, "default", "UTC"))
 
         assert self.found(near) == (3, "3.30")
 

@@ -49,4 +49,6 @@ def test_what_is_not_a_fact_is_named(full: Engine) -> None:
         "pending",
         "period",
         "quarantine",
+        "rollup_day",
+        "rollup_quarter",
     }

@@ -1,0 +1,72 @@
+"""Promise 6 for rollups: what is kept of an account's charges equals what the journal and the charges say."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, and_, func, select
+
+from costmeter.core.ledger import GRANTED, OVERDRAFT, TOPPED_UP, UNTRACKED, USAGE_COST
+from costmeter.store import rollups
+from costmeter.store.accounts import Account
+from costmeter.store.tables import DayRow, EntryRow, LineRow, QuarterRow
+from costmeter.store.types import join_halves, sum_halves
+
+# Which journal account says what a rollup's amount must be, and by which sign.
+_JOURNAL = {"cost": (USAGE_COST, 1), "granted": (GRANTED, -1), "topped_up": (TOPPED_UP, -1)}
+_JOURNAL |= {"overdraft": (OVERDRAFT, -1), "untracked": (UNTRACKED, -1)}
+
+
+def rollup_findings(connection: Connection, account: Account, *, full: bool) -> Iterator[str]:
+    """What of an account's rollups is not so: their months by the journal, and in a full run each row by the charges.
+
+    Rollups that are not kept up to the account's version are read by nobody, and not looked at.
+    """
+    if account.rolled_up != account.version:
+        return
+    journal = _journal(connection, account.account)
+    for table in (QuarterRow, DayRow):
+        kept = _months(connection, table, account.account)
+        for month in sorted(journal.keys() | kept.keys()):
+            for name, amount in kept.get(month, dict.fromkeys(_JOURNAL, 0)).items():
+                if amount != (booked := journal.get(month, {}).get(name, 0)):
+                    yield f"{table.__tablename__} has {name} {amount} in {month}, the journal {booked}"
+    if full:
+        for month in rollups.months(connection, account.account):
+            yield from _rows_that_differ(connection, account, month)
+
+
+def _rows_that_differ(connection: Connection, account: Account, month: str) -> Iterator[str]:
+    quarters = rollups.of_charges(connection, account.account, month)
+    for table, fresh in ((QuarterRow, quarters), (DayRow, rollups.by_day(quarters, account.timezone))):
+        kept = rollups.kept(connection, table, account.account, month)
+        for slot in sorted(kept.keys() | fresh.keys()):
+            if kept.get(slot) != fresh.get(slot):
+                yield f"{table.__tablename__} has {kept.get(slot)} in {tuple(slot)}, its charges give {fresh.get(slot)}"
+
+
+def _months(connection: Connection, table: rollups.Table, account: str) -> dict[str, dict[str, int]]:
+    """Amounts by billing month, as a rollup has them."""
+    halves = [func.sum(getattr(table, f"{name}_{half}")) for name in _JOURNAL for half in ("high", "low")]
+    query = select(table.billing_month, *halves).where(table.account == account).group_by(table.billing_month)
+    return {
+        month: {name: join_halves(*halves[2 * number : 2 * number + 2]) for number, name in enumerate(_JOURNAL)}
+        for month, *halves in connection.execute(query)
+    }
+
+
+def _journal(connection: Connection, account: str) -> dict[str, dict[str, int]]:
+    """Amounts by billing month, as the journal's entries of charges have them."""
+    query = (
+        select(EntryRow.billing_month, LineRow.journal_account, *sum_halves(LineRow.amount))
+        .join(LineRow, and_(LineRow.account == EntryRow.account, LineRow.seq == EntryRow.seq))
+        .where(EntryRow.account == account, EntryRow.kind.in_(("charges", "fold")))
+        .group_by(EntryRow.billing_month, LineRow.journal_account)
+    )
+    names = {line: (name, sign) for name, (line, sign) in _JOURNAL.items()}
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for month, line, high, low in connection.execute(query):
+        name, sign = names[line]
+        found[month][name] = sign * join_halves(high, low)
+    return found

@@ -1,0 +1,50 @@
+"""Rebuild projections: work out again from the facts what is kept beside them for speed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from sqlalchemy import Connection, Engine
+
+from costmeter.core.errors import FrozenError
+from costmeter.store import accounts, projections, rollups
+from costmeter.store.bulk import Batch
+from costmeter.store.engine import in_transaction, reading
+
+
+def rebuild_projections(engine: Engine, names: Sequence[str] | None = None) -> list[str]:
+    """Rebuild balances, waiting calls and rollups of these accounts, or of all; returns their names.
+
+    Each account is one transaction under its lock. FrozenError at one that is frozen: its facts contradict each other,
+    and its release rebuilds it.
+    """
+    with reading(engine) as connection:
+        found = [account.account for account in accounts.listed(connection, names)]
+    for name in found:
+        in_transaction(engine, partial(_rebuild, name=name))
+    return found
+
+
+def rebuild_rollups(engine: Engine) -> list[str]:
+    """Rebuild the rollups of accounts that have charges which are not in them; returns their names."""
+    with reading(engine) as connection:
+        stale = [account.account for account in accounts.listed(connection) if account.rolled_up != account.version]
+    for name in stale:
+        in_transaction(engine, partial(_roll_up, name=name))
+    return stale
+
+
+def _rebuild(connection: Connection, name: str) -> None:
+    account = accounts.lock(connection, name)
+    if account.frozen_at is not None:
+        raise FrozenError(f"account {name!r} is frozen; releasing it rebuilds it: costmeter account release {name}")
+    projections.rebuild(connection, account)
+
+
+def _roll_up(connection: Connection, name: str) -> None:
+    account = accounts.lock(connection, name)
+    rollups.rebuild(connection, name, account.timezone)
+    batch = Batch(connection)
+    accounts.save(batch, account._replace(rolled_up=account.version))
+    batch.write()
