@@ -166,6 +166,18 @@ BOTH, TORN = f"event_key = {of('both')}", f"event_key = {of('torn')}"
 KIND = "seq = (SELECT max(seq) FROM journal_entry WHERE account = 'default' AND kind = '{}') AND account = 'default'"
 FIRST_CREDIT = "account = 'default' AND credit_id = (SELECT min(credit_id) FROM credit WHERE account = 'default')"
 TAMPERINGS = {
+    "a rollup has more than the journal": Tampering(
+        "UPDATE rollup_quarter SET cost_low = cost_low + 1 WHERE account = 'default'", 6, "rollup_quarter has cost"
+    ),
+    "a rollup's row is gone": Tampering(
+        "DELETE FROM rollup_day WHERE account = 'default'", 6, "rollup_day has cost 0 in 2025-03, the journal"
+    ),
+    "a rollup counts a call too many": Tampering(
+        "UPDATE rollup_day SET calls = calls + 1 WHERE account = 'default'", 6, "its charges give"
+    ),
+    "a rollup names another project": Tampering(
+        "UPDATE rollup_quarter SET project = 'x' WHERE account = 'default'", 6, "rollup_quarter has None in"
+    ),
     "an event is deleted": Tampering("DELETE FROM usage_event WHERE event_id = 'half'", 1, "an identity has no event"),
     "a failed call is deleted": Tampering(
         "DELETE FROM usage_event WHERE event_id = 'failed'", 1, "an identity has no event"
