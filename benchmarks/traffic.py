@@ -18,15 +18,18 @@ def account_name(number: int) -> str:
     return f"account-{number:06d}"
 
 
-def bodies(chance: random.Random, count: int, *, accounts: int = 1, first: int = 0, step: int = 1) -> list[Any]:
-    """Measured calls of the accounts numbered `first`, `first + step`, ... below `accounts`; ids are new each time."""
+def bodies(
+    chance: random.Random, count: int, *, minute: int = 0, accounts: int = 1, first: int = 0, step: int = 1
+) -> list[Any]:
+    """Measured calls that completed in one minute, counted from START, of the accounts numbered `first`,
+    `first + step`, ... below `accounts`. Ids are new each time."""
     numbers = range(first, accounts, step)
-    return [_body(chance, account_name(chance.choice(numbers))) for _ in range(count)]
+    return [_body(chance, account_name(chance.choice(numbers)), minute) for _ in range(count)]
 
 
-def _body(chance: random.Random, account: str) -> dict[str, Any]:
+def _body(chance: random.Random, account: str, minute: int) -> dict[str, Any]:
     hit, miss, output = chance.randrange(200) * 64, chance.randrange(1, 8_000), chance.randrange(1, 4_000)
-    began = START + timedelta(microseconds=chance.randrange(28 * 86_400_000_000))
+    completed = START + timedelta(minutes=minute, microseconds=chance.randrange(60_000_000))
     return {
         "event_id": new_id(),
         "account": account,
@@ -40,8 +43,8 @@ def _body(chance: random.Random, account: str) -> dict[str, Any]:
         "response_id": str(uuid.uuid4()),
         "operation_id": new_id(),
         "status": "ok",
-        "started_at": format_instant(began),
-        "completed_at": format_instant(began + timedelta(milliseconds=chance.randrange(1, 60_000))),
+        "started_at": format_instant(completed - timedelta(milliseconds=chance.randrange(1, 60_000))),
+        "completed_at": format_instant(completed),
         "usage": {
             "prompt_tokens": hit + miss,
             "completion_tokens": output,

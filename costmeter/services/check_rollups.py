@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, and_, func, select
 
 from costmeter.core.ledger import GRANTED, OVERDRAFT, TOPPED_UP, UNTRACKED, USAGE_COST
-from costmeter.store import rollups
+from costmeter.store import freezes, rollups
 from costmeter.store.accounts import Account
+from costmeter.store.checkpoints import START
 from costmeter.store.tables import DayRow, EntryRow, LineRow, QuarterRow
 from costmeter.store.types import join_halves, sum_halves
 
@@ -21,9 +22,11 @@ _JOURNAL |= {"overdraft": (OVERDRAFT, -1), "untracked": (UNTRACKED, -1)}
 def rollup_findings(connection: Connection, account: Account, *, full: bool) -> Iterator[str]:
     """What of an account's rollups is not so: their months by the journal, and in a full run each row by the charges.
 
-    Rollups that are not kept up to the account's version are read by nobody, and not looked at.
+    Rollups that are not kept up to the account's version are read by nobody, and not looked at. Those of an account
+    that was released are those of its charges, which need not agree with its journal: a full run tells it.
     """
-    if account.rolled_up != account.version:
+    is_answered_for = freezes.released_state(connection, account.account) != START
+    if account.rolled_up != account.version or (is_answered_for and not full):
         return
     journal = _journal(connection, account.account)
     for table in (QuarterRow, DayRow):

@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import column as sql_column
 from sqlalchemy import values as sql_values
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.elements import KeyedColumnElement
 from sqlalchemy.types import JSON, TypeEngine
@@ -63,13 +63,12 @@ def add(connection: Connection, table: type[Table], rows: Sequence[Mapping[str, 
     is_postgresql = connection.dialect.name == "postgresql"
     sent = [_sent(column.type, is_postgresql) for column in columns]
     values = _made(sent, map(itemgetter(*names), rows))
-    into = f"{table.__tablename__} ({', '.join(names)})"
     if is_postgresql:
         options = {_COPY: ([column.kind for column in sent], values)}
-        connection.exec_driver_sql(f"COPY {into} FROM STDIN (FORMAT BINARY)", execution_options=options)
+        copy = f"COPY {table.__tablename__} ({', '.join(names)}) FROM STDIN (FORMAT BINARY)"
+        connection.exec_driver_sql(copy, execution_options=options)
     else:
-        insert = f"INSERT INTO {into} VALUES ({', '.join('?' * len(names))})"  # noqa: S608  names of our own tables
-        connection.exec_driver_sql(insert, list(values))
+        connection.exec_driver_sql(_insert(table.__tablename__, names), list(values))
 
 
 def change(connection: Connection, table: type[Table], by: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -127,20 +126,18 @@ def add_up(connection: Connection, table: type[Table], rows: Sequence[Mapping[st
     if not rows:
         return
     columns = table.__table__.columns
-    key = [column.name for column in table.__table__.primary_key]
-    insert: Any
-    if connection.dialect.name == "postgresql":
-        given = listed(connection, list(columns), [itemgetter(*columns.keys())(row) for row in rows])
-        insert = postgresql.insert(table).from_select(columns.keys(), select(*given.c))
-    else:
-        insert = sqlite.insert(table)
+    names, key = columns.keys(), [column.name for column in table.__table__.primary_key]
+    values = map(itemgetter(*names), rows)
     sums = [column for column in columns if isinstance(column.type, BigInteger) and column.name not in key]
-    added = {column.name: column + insert.excluded[column.name] for column in sums}
-    statement = insert.on_conflict_do_update(index_elements=key, set_=added)
     if connection.dialect.name == "postgresql":
-        connection.execute(statement)
+        given = listed(connection, list(columns), list(values))
+        insert = postgresql.insert(table).from_select(names, select(*given.c))
+        added = {column.name: column + insert.excluded[column.name] for column in sums}
+        connection.execute(insert.on_conflict_do_update(index_elements=key, set_=added))
     else:
-        connection.execute(statement, list(rows))
+        added_up = ", ".join(f"{column.name} = {column.name} + excluded.{column.name}" for column in sums)
+        upsert = f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {added_up}"
+        connection.exec_driver_sql(f"{_insert(table.__tablename__, names)} {upsert}", list(values))
 
 
 @dataclass
@@ -191,6 +188,11 @@ def enable_copy(engine: Engine) -> None:
             for row in rows:
                 copy.write_row(row)
         return True
+
+
+def _insert(table: str, names: Sequence[str]) -> str:
+    """SQLite's statement for one row."""
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608  our own
 
 
 def _made(sent: Sequence[_Sent], rows: Iterable[tuple[Any, ...]]) -> Iterable[tuple[Any, ...]]:
