@@ -132,7 +132,7 @@ class Step(NamedTuple):
     cache_miss: int | None
     output: int | None
     safe_tokens: int  # up to so many tokens in all, no amount of a charge can pass 64 bits in any band
-    bands: tuple[tuple[int, ...], ...]  # of each band of the tariff, the three token rates (0 where none is listed)
+    dearest: tuple[tuple[int, ...], ...]  # token rates (0: none listed) of each band that can be the tariff's dearest
 
     @property
     def rates(self) -> Mapping[str, Rate]:
@@ -247,7 +247,18 @@ def _step(tariff: Tariff, currency: str, band: str, provisional: bool) -> Step |
     bands = tuple(
         tuple(listed[m].units if m in listed else 0 for m in TOKEN_METERS) for listed in rate_list.bands.values()
     )
-    return Step(tariff, band, provisional, currency, hit, miss, output, MAX_AMOUNT // max(dearest, 1), bands)
+    safe = MAX_AMOUNT // max(dearest, 1)
+    return Step(tariff, band, provisional, currency, hit, miss, output, safe, _undominated(bands))
+
+
+def _undominated(bands: Iterable[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
+    """The bands without those that another one passes or equals in every meter; nearly always one is left."""
+    different = dict.fromkeys(bands)
+    return tuple(
+        band
+        for band in different
+        if not any(all(a <= b for a, b in zip(band, other, strict=True)) for other in different if other != band)
+    )
 
 
 def _compile(tariffs: Iterable[tuple[Tariff, Period]], currency: str, horizon: datetime) -> Timeline:

@@ -75,10 +75,12 @@ class Charge(NamedTuple):
     @property
     def off_peak_savings(self) -> int:
         """The amount in the tariff's dearest band less the amount charged."""
-        if len(self.step.bands) == 1:
-            return 0
         hits, misses, outputs, _, _ = self.usage
-        return max(hits * hit + misses * miss + outputs * output for hit, miss, output in self.step.bands) - self.total
+        (hit, miss, output), *others = self.step.dearest
+        amount = hits * hit + misses * miss + outputs * output
+        for hit, miss, output in others:
+            amount = max(amount, hits * hit + misses * miss + outputs * output)
+        return amount - self.total
 
     def as_dict(self) -> dict[str, Any]:
         """The shape of `costmeter quote --json`."""
