@@ -6,7 +6,7 @@ is compiled for, and one so large that an amount could pass 64 bits. Nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +47,15 @@ class Calls(NamedTuple):
     cache_hit_tokens: Integers
     cache_miss_tokens: Integers
     output_tokens: Integers
+
+    @classmethod
+    def of(cls, calls: Iterable[tuple[str, int, int | None, int, int, int]]) -> Calls:
+        """The columns of calls, each its name, completion, start if known, and its three counts."""
+        names, completed, starts, *tokens = [*zip(*calls, strict=True)] or [()] * 6
+        places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+        started = [NOT_KNOWN if start is None else start for start in starts]
+        columns = ([places[name] for name in names], completed, started, *tokens)
+        return cls([*places], *(np.array(column, dtype=np.int64) for column in columns))
 
     @property
     def tokens(self) -> tuple[Integers, Integers, Integers]:

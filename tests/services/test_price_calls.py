@@ -21,7 +21,7 @@ from costmeter.core.usage import MAX_TOKENS, Usage
 from costmeter.prices.read import builtin_book, builtin_text, read_book
 from costmeter.services import price_calls as bulk
 from costmeter.services.post_charges import price_columns
-from costmeter.services.price_calls import NOT_KNOWN, Calls, Prices, exact_sum, price_calls
+from costmeter.services.price_calls import Calls, Prices, exact_sum, price_calls
 from costmeter.store.charges import PRICE
 from tests.books import a_book, a_name, a_tariff
 
@@ -40,14 +40,14 @@ class Call(NamedTuple):
 
 
 def columns(calls: Sequence[Call]) -> Calls:
-    names = sorted({call.name for call in calls})
-    started = (NOT_KNOWN if call.started_at is None else to_micros(call.started_at) for call in calls)
-    return Calls(
-        names,
-        np.array([names.index(call.name) for call in calls], dtype=np.int16),
-        np.array([to_micros(call.completed_at) for call in calls], dtype=np.int64),
-        np.array([*started], dtype=np.int64),
-        *(np.array([call.tokens[meter] for call in calls], dtype=np.int64) for meter in range(3)),
+    return Calls.of(
+        (
+            call.name,
+            to_micros(call.completed_at),
+            None if call.started_at is None else to_micros(call.started_at),
+            *call.tokens,
+        )
+        for call in calls
     )
 
 
@@ -271,6 +271,13 @@ def test_chunks_follow_each_other_in_order(monkeypatch: pytest.MonkeyPatch) -> N
     parts = [*price_calls(builtin_book(), columns(calls), "USD")]
     assert [len(part.cost) for part in parts] == [7, 7, 6]
     assert [row for part in parts for row in part.rows()] == [*whole.rows()]
+
+
+def test_a_column_of_names_may_be_of_small_integers() -> None:
+    calls = columns([GOOD._replace(name=name) for name in ("deepseek-reasoner", "deepseek-chat", "unknown")])
+    small = calls._replace(name=calls.name.astype(np.int8))
+    (wide,), (narrow,) = (price_calls(builtin_book(), columns, "USD") for columns in (calls, small))
+    assert [*narrow.rows()] == [*wide.rows()]
 
 
 def test_of_no_calls_there_are_no_prices() -> None:
