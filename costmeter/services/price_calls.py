@@ -1,7 +1,7 @@
 """Price calls in bulk: what `core.pricing` says of each, for columns of millions of them.
 
-What a row of numbers cannot say exactly is asked of the core, call by call: a call beyond the time that the price book
-is compiled for, and one so large that an amount could pass 64 bits. Nothing is ever a float.
+What the table of steps cannot say is asked of the core, call by call: what holds beyond the time that the price book is
+compiled for, and whether the amounts of a call so large still fit 64 bits. Nothing is ever a float.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ from costmeter.services.price_table import (
     Integers,
     Places,
     PriceTable,
+    Terms,
     price_table,
+    terms_of,
 )
 
-CHUNK = 32_768  # calls that are priced at a time: their columns stay in the processor's cache
+CHUNK = 65_536  # calls that are priced at a time: so many are no faster alone, and their columns are small
 NOT_KNOWN = int(np.iinfo(np.int64).min)  # the start of a call that was not recorded
 
 _FIRST, _LAST = to_micros(FIRST_INSTANT), to_micros(LAST_INSTANT)
@@ -69,20 +71,31 @@ class Calls(NamedTuple):
 class Prices(NamedTuple):
     """What each of some calls costs, in units of 10^-12; 0 where it is unpriced."""
 
-    steps: Sequence[Step | None]
-    step: Places  # the place in `steps`; NO_PRICE where the call is unpriced
+    terms: Terms
+    step: Places  # the place in `terms`; NO_PRICE where the call is unpriced
+    tokens: tuple[Integers, ...]
     cost_cache_hit: Integers
     cost_cache_miss: Integers
     cost_output: Integers
     cost: Integers
-    cache_savings: Integers
-    off_peak_savings: Integers
     start_unknown: NDArray[np.bool_]  # priced by completion, as the start, which decides, is not known
+
+    def cache_savings(self) -> Integers:
+        """What the cache hits would have cost more as misses."""
+        return self.terms.cache_discount.take(self.step) * self.tokens[0]
+
+    def off_peak_savings(self) -> Integers:
+        """The amount in the tariff's dearest band less the amount charged."""
+        most = np.zeros(len(self.step), dtype=np.int64)
+        for rates in self.terms.dearer:
+            np.maximum(most, _sum(_costs(rates, self.step, self.tokens)), out=most)
+        return most
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
         """Call by call what a charge's row says of its price: the values of `store.charges.PRICE`."""
-        heads = [None if step is None else _head(step) for step in self.steps]
-        amounts = (column.tolist() for column in self[2:8])
+        heads = [None if step is None else _head(step) for step in self.terms.steps]
+        columns = (*self[3:7], self.cache_savings(), self.off_peak_savings())
+        amounts = (column.tolist() for column in columns)
         for place, *values in zip(self.step.tolist(), *amounts, strict=True):
             head = heads[place]
             yield _UNPRICED if head is None else (*head, *values)
@@ -115,15 +128,22 @@ def exact_sum(amounts: Integers) -> int:
 
 
 def _priced(table: PriceTable, code: Places, calls: Calls) -> Prices:
-    step = _step_at(table, code, calls.completed_at)
+    step, tokens, terms = _step_at(table, code, calls.completed_at), calls.tokens, table.terms
     start_unknown = _settle(table, step, code, calls)
-    tokens = calls.tokens
-    hits, misses, outputs = (rate.take(step) * count for rate, count in zip(table.rates, tokens, strict=True))
-    cache_savings = table.cache_discount.take(step) * calls.cache_hit_tokens
-    savings = cache_savings, _off_peak_savings(table, step, calls)
-    prices = Prices(table.steps, step, hits, misses, outputs, hits + misses + outputs, *savings, start_unknown)
-    doubtful = np.flatnonzero(tokens[0] + tokens[1] + tokens[2] > table.safe_tokens.take(step))
-    return _with_core(table, calls, prices, doubtful.tolist()) if len(doubtful) else prices
+    doubtful = np.flatnonzero(_sum(tokens) > terms.safe_tokens.take(step)).tolist()
+    if doubtful:
+        terms = _ask_core(table, calls, doubtful, step, start_unknown)
+    hits, misses, outputs = _costs(terms.rates, step, tokens)
+    return Prices(terms, step, tokens, hits, misses, outputs, _sum((hits, misses, outputs)), start_unknown)
+
+
+def _costs(rates: tuple[Integers, ...], step: Places, tokens: tuple[Integers, ...]) -> tuple[Integers, ...]:
+    return tuple(rate.take(step) * count for rate, count in zip(rates, tokens, strict=True))
+
+
+def _sum(columns: tuple[Integers, ...]) -> Integers:
+    hits, misses, outputs = columns
+    return hits + misses + outputs
 
 
 def _step_at(table: PriceTable, code: Places, instant: Integers) -> Places:
@@ -135,43 +155,36 @@ def _step_at(table: PriceTable, code: Places, instant: Integers) -> Places:
 
 def _settle(table: PriceTable, step: Places, code: Places, calls: Calls) -> NDArray[np.bool_]:
     """Put right the steps that do not follow from completion alone; tells for which calls a start is missed."""
-    special = table.special.take(step)
+    special = table.terms.special.take(step)
     if not special.any():
         return np.zeros(len(step), dtype=np.bool_)
     by_start = special & BY_START != 0
     is_missed: NDArray[np.bool_] = by_start & (calls.started_at == NOT_KNOWN)
     known = np.flatnonzero(by_start & ~is_missed)
     step[known] = _step_at(table, code[known], calls.started_at[known])
-    special = table.special.take(step)
+    special = table.terms.special.take(step)
     for bit, count in zip(LACKS_RATE, calls.tokens, strict=True):
         step[(special & bit != 0) & (count > 0)] = NO_PRICE
     is_missed &= step != NO_PRICE
     return is_missed
 
 
-def _off_peak_savings(table: PriceTable, step: Places, calls: Calls) -> Integers:
-    """The amount in the dearest band less the amount charged."""
-    most = np.zeros(len(step), dtype=np.int64)
-    for terms in table.dearer:
-        hits, misses, outputs = (term.take(step) * count for term, count in zip(terms, calls.tokens, strict=True))
-        np.maximum(most, hits + misses + outputs, out=most)
-    return most
+def _ask_core(
+    table: PriceTable, calls: Calls, rows: list[int], step: Places, start_unknown: NDArray[np.bool_]
+) -> Terms:
+    """Put in the steps of some calls as the core says, which also tells whether their amounts fit; returns all terms.
 
-
-def _with_core(table: PriceTable, calls: Calls, prices: Prices, rows: list[int]) -> Prices:
-    """The same prices, but those of some rows as the core gives them."""
-    steps = list(table.steps)
+    What fits 64 bits comes out right whatever wraps on the way.
+    """
+    steps = list(table.terms.steps)
     for row in rows:
         priced = _price(table, calls, row)
-        values: tuple[int, ...] = (NO_PRICE, 0, 0, 0, 0, 0, 0, False)
+        step[row], start_unknown[row] = NO_PRICE, False
         if isinstance(priced, Charge):
             if priced.step not in steps:
                 steps.append(priced.step)
-            savings = priced.cache_savings, priced.off_peak_savings
-            values = (steps.index(priced.step), *priced[4:8], *savings, START_UNKNOWN in priced.flags)
-        for column, value in zip(prices[1:], values, strict=True):
-            column[row] = value
-    return prices._replace(steps=steps)
+            step[row], start_unknown[row] = steps.index(priced.step), START_UNKNOWN in priced.flags
+    return terms_of([step for step in steps if step is not None])
 
 
 def _price(table: PriceTable, calls: Calls, row: int) -> Charge | Unpriced:

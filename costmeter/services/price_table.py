@@ -21,21 +21,35 @@ from costmeter.core.price_book import TOKEN_METERS, PriceBook, Rate, Step, Timel
 
 Integers = NDArray[np.int64]
 Places = NDArray[np.intp]
-Terms = tuple[int, ...]  # one for each of TOKEN_METERS, in units of 10^-12 for one token
+Numbers = tuple[int, ...]  # one for each of TOKEN_METERS, in units of 10^-12 for one token
 
 UNKNOWN_NAME = 0  # the code of every name that the book does not know
 NO_PRICE, BEYOND = 0, 1  # the first two steps of a table: none, and what only the rule itself can say
 LACKS_RATE = (1, 2, 4)  # what is special about a step, as bits: which of TOKEN_METERS has no rate,
 BY_START = 8  # and that the start of a call decides
 _BEFORE_ALL = np.iinfo(np.int64).min
-_NOTHING: Terms = (0,) * len(TOKEN_METERS)
+_NOTHING: Numbers = (0,) * len(TOKEN_METERS)
+
+
+class Terms(NamedTuple):
+    """Steps, and the numbers of each: an array for each number, in units of 10^-12 for one token.
+
+    The first two are none: NO_PRICE, where nothing is known of what a call costs, and BEYOND, which is to be asked for.
+    """
+
+    steps: tuple[Step | None, ...]
+    rates: tuple[Integers, ...]  # one for each of TOKEN_METERS; 0 where none is listed
+    cache_discount: Integers  # by how much a cache miss is dearer than a hit
+    dearer: tuple[tuple[Integers, ...], ...]  # by how much the rates are of each other band that may be the dearest
+    safe_tokens: Integers  # up to so many tokens in all no amount of a call can pass 64 bits
+    special: NDArray[np.uint8]
 
 
 class PriceTable(NamedTuple):
-    """What is in force at any instant for some names, and the numbers of each step, an array for each number.
+    """What is in force at any instant for some names.
 
-    `places[code, n]` is the place in `steps` of what holds for the name of that code after `n` of the `edges`
-    (microseconds since 1970). Amounts are units of 10^-12 for one token.
+    `places[code, n]` is the place in `terms` of what holds for the name of that code after `n` of the `edges`
+    (microseconds since 1970).
     """
 
     book: PriceBook
@@ -43,12 +57,7 @@ class PriceTable(NamedTuple):
     codes: Mapping[str, int]
     edges: Integers
     places: NDArray[np.int32]
-    steps: tuple[Step | None, ...]
-    rates: tuple[Integers, ...]  # one for each of TOKEN_METERS; 0 where none is listed
-    cache_discount: Integers  # by how much a cache miss is dearer than a hit
-    dearer: tuple[tuple[Integers, ...], ...]  # by how much the rates are of each other band that may be the dearest
-    safe_tokens: Integers  # up to so many tokens in all no amount of a call can pass 64 bits
-    special: NDArray[np.uint8]
+    terms: Terms
 
 
 def price_table(book: PriceBook, names: Iterable[str], currency: str) -> PriceTable:
@@ -65,13 +74,14 @@ def _price_table(book: PriceBook, names: tuple[str, ...], currency: str) -> Pric
     for code, timeline in enumerate(timelines, UNKNOWN_NAME + 1):
         places[code] = _places(timeline, edges, steps)
         places[code, -1] = BEYOND
-    rates = _columns([_NOTHING, _NOTHING, *(_terms(step.rates) for step in steps)])
-    return PriceTable(
-        book=book,
-        currency=currency,
-        codes={name: code for code, name in enumerate(names, UNKNOWN_NAME + 1)},
-        edges=edges,
-        places=places,
+    codes = {name: code for code, name in enumerate(names, UNKNOWN_NAME + 1)}
+    return PriceTable(book, currency, codes, edges, places, terms_of(steps))
+
+
+def terms_of(steps: Sequence[Step]) -> Terms:
+    """The numbers of these steps, which stand at the places from BEYOND + 1 on."""
+    rates = _columns([_NOTHING, _NOTHING, *(_listed(step.rates) for step in steps)])
+    return Terms(
         steps=(None, None, *steps),
         rates=rates,
         cache_discount=rates[1] - rates[0],
@@ -97,7 +107,7 @@ def _micros(instants: Sequence[datetime]) -> Integers:
     return np.array([to_micros(instant) for instant in instants], dtype=np.int64)
 
 
-def _terms(rates: Mapping[str, Rate]) -> Terms:
+def _listed(rates: Mapping[str, Rate]) -> Numbers:
     return tuple(rates[meter].units if meter in rates else 0 for meter in TOKEN_METERS)
 
 
@@ -108,20 +118,20 @@ def _special(step: Step) -> int:
 
 def _dearer_columns(steps: Sequence[Step]) -> tuple[tuple[Integers, ...], ...]:
     found = zip_longest([], [], *(_dearer(step) for step in steps), fillvalue=_NOTHING)
-    return tuple(_columns(terms) for terms in found)
+    return tuple(_columns(rows) for rows in found)
 
 
-def _dearer(step: Step) -> list[Terms]:
+def _dearer(step: Step) -> list[Numbers]:
     """The differences of other bands' rates from the step's own, less those that can never be the greatest."""
-    own = _terms(step.rates)
+    own = _listed(step.rates)
     bands = step.tariff.rates[step.currency].bands.values()
-    others = {tuple(rate - mine for rate, mine in zip(_terms(band), own, strict=True)) for band in bands}
-    return [terms for terms in others if not any(_is_covered(terms, other) for other in others | {_NOTHING})]
+    others = {tuple(rate - mine for rate, mine in zip(_listed(band), own, strict=True)) for band in bands}
+    return [one for one in others if not any(_is_covered(one, other) for other in others | {_NOTHING})]
 
 
-def _is_covered(terms: Terms, other: Terms) -> bool:
-    return terms != other and all(term <= its for term, its in zip(terms, other, strict=True))
+def _is_covered(one: Numbers, other: Numbers) -> bool:
+    return one != other and all(mine <= its for mine, its in zip(one, other, strict=True))
 
 
-def _columns(rows: Sequence[Terms]) -> tuple[Integers, ...]:
+def _columns(rows: Sequence[Numbers]) -> tuple[Integers, ...]:
     return tuple(np.array(column, dtype=np.int64) for column in zip(*rows, strict=True))

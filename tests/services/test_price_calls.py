@@ -72,18 +72,20 @@ def check(book: PriceBook, calls: Sequence[Call], currency: str) -> Prices:
     """Every call comes out as the core prices it: amounts, tariff, band, state, savings and flags."""
     prices = price(book, calls, currency)
     found = zip(calls, prices.rows(), prices.start_unknown.tolist(), strict=True)
+    savings = prices.cache_savings().tolist(), prices.off_peak_savings().tolist()
     for number, (call, row, start_unknown) in enumerate(found):
         priced = by_core(book, call, currency)
         said = price_columns(priced, ())
         assert row == tuple(said[name] for name in PRICE), call
         assert start_unknown is (said["flags"] == START_UNKNOWN), call
         assert all(type(value) in (int, str, type(None)) for value in row)
-        amounts = [int(column[number]) for column in prices[2:8]]
+        step, amounts = prices.terms.steps[prices.step[number]], [int(column[number]) for column in prices[3:7]]
+        amounts += [each[number] for each in savings]
         if isinstance(priced, Charge):
-            assert prices.steps[prices.step[number]] == priced.step
+            assert step == priced.step
             assert amounts == [*priced[4:8], priced.cache_savings, priced.off_peak_savings]
         else:
-            assert (prices.steps[prices.step[number]], amounts) == (None, [0] * 6)
+            assert (step, amounts) == (None, [0] * 6)
     return prices
 
 
@@ -238,7 +240,7 @@ def test_the_dearest_band_is_asked_call_by_call() -> None:
     night, morning = (parse_instant(f"2025-03-03T{hour}:00:00Z") for hour in ("03", "07"))
     calls = [Call("demo", at, None, (0, *counts)) for at in (night, morning) for counts in ((10, 0), (0, 10), (10, 10))]
     # At night 1 and 1: 10 x (5-1), 10 x (6-1), 20 more of both in the out band; in the morning only output is dearer.
-    assert check(book, calls, "USD").off_peak_savings.tolist() == [
+    assert check(book, calls, "USD").off_peak_savings().tolist() == [
         40_000_000,
         50_000_000,
         60_000_000,
