@@ -40,7 +40,7 @@ class Terms(NamedTuple):
     steps: tuple[Step | None, ...]
     rates: tuple[Integers, ...]  # one for each of TOKEN_METERS; 0 where none is listed
     cache_discount: Integers  # by how much a cache miss is dearer than a hit
-    dearer: tuple[tuple[Integers, ...], ...]  # by how much the rates are of each other band that may be the dearest
+    dearer: tuple[tuple[Integers, ...], ...]  # by how much the rates are of each band that is so in any meter
     safe_tokens: Integers  # up to so many tokens in all no amount of a call can pass 64 bits
     special: NDArray[np.uint8]
 
@@ -122,15 +122,11 @@ def _dearer_columns(steps: Sequence[Step]) -> tuple[tuple[Integers, ...], ...]:
 
 
 def _dearer(step: Step) -> list[Numbers]:
-    """The differences of other bands' rates from the step's own, less those that can never be the greatest."""
+    """The differences of the rates of each other band that is dearer in any meter."""
     own = _listed(step.rates)
     bands = step.tariff.rates[step.currency].bands.values()
-    others = {tuple(rate - mine for rate, mine in zip(_listed(band), own, strict=True)) for band in bands}
-    return [one for one in others if not any(_is_covered(one, other) for other in others | {_NOTHING})]
-
-
-def _is_covered(one: Numbers, other: Numbers) -> bool:
-    return one != other and all(mine <= its for mine, its in zip(one, other, strict=True))
+    others = [tuple(rate - mine for rate, mine in zip(_listed(band), own, strict=True)) for band in bands]
+    return [differences for differences in others if max(differences) > 0]
 
 
 def _columns(rows: Sequence[Numbers]) -> tuple[Integers, ...]:

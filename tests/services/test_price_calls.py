@@ -227,6 +227,14 @@ def test_a_rate_of_none_is_not_a_rate_of_0() -> None:
     assert prices.cost.tolist() == [2_000_000, 0, 0]
 
 
+def test_the_rates_of_the_start_decide_what_is_unpriced() -> None:
+    without_hits = a_tariff("demo/1", bands={FLAT: {"input.cache_miss": "1", "output": "1"}})
+    book = a_book(without_hits, a_tariff("demo/2", start="2025-06-01T00:00:00Z", basis="start"), a_name())
+    before, after = (parse_instant(f"2025-{day}T12:00:00Z") for day in ("05-31", "06-01"))
+    prices = check(book, [Call("demo", after, start, (5, 5, 5)) for start in (before, after, None)], "USD")
+    assert [row[0] for row in prices.rows()] == ["unpriced", "priced", "priced"]
+
+
 def test_the_dearest_band_is_asked_call_by_call() -> None:
     """Of three bands each of two is the dearest for some calls: no band's rates are above the other's in all meters."""
     window = '{{ band = "{}", start = "{}", end = "{}", zone = "UTC" }}'
@@ -305,8 +313,10 @@ GOOD = Call("deepseek-chat", parse_instant("2025-03-03T12:00:00Z"), parse_instan
 BROKEN: list[tuple[str, Any, str]] = [
     ("name", np.array([0, 1]), "name 1: "),
     ("name", np.array([0, -1]), "-1"),
-    ("completed_at", np.array([0, 10**18]), "1000000000000000000"),
-    ("started_at", np.array([0, 10**18]), "1000000000000000000"),
+    ("completed_at", np.array([0, to_micros(LAST) + 1]), str(to_micros(LAST) + 1)),
+    ("completed_at", np.array([0, to_micros(FIRST) - 1]), str(to_micros(FIRST) - 1)),
+    ("started_at", np.array([0, to_micros(LAST) + 1]), str(to_micros(LAST) + 1)),
+    ("started_at", np.array([0, to_micros(FIRST) - 1]), str(to_micros(FIRST) - 1)),
     ("cache_hit_tokens", np.array([0, -1]), "-1"),
     ("cache_miss_tokens", np.array([0, MAX_TOKENS + 1]), str(MAX_TOKENS + 1)),
     ("output_tokens", np.array([0.0, 1.0]), "float64"),
