@@ -21,7 +21,6 @@ from costmeter.core.price_book import PriceBook, overlap
 from costmeter.core.repricing import ALWAYS, changed_periods, covers, hull
 from costmeter.services.fold_again import Price, fold_again
 from costmeter.services.post_charges import Fold, price_and_marks, price_columns
-from costmeter.services.price_calls import Calls, price_calls
 from costmeter.store import accounts, charges, editions
 from costmeter.store.accounts import Account
 from costmeter.store.charges import PRICE, Paid, Priced
@@ -159,6 +158,8 @@ class _Comparison:
 
     def _compare(self, calls: Sequence[Priced]) -> Iterator[Difference]:
         """Those calls that the present book charges otherwise: another amount, tariff, band or certainty."""
+        from costmeter.services.price_calls import Calls, price_calls  # no other command waits for NumPy
+
         columns = Calls.of(call[1:7] for call in calls)
         rows = (row for prices in price_calls(self.book, columns, self.account.currency) for row in prices.rows())
         for call, row in zip(calls, rows, strict=True):
