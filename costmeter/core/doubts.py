@@ -6,7 +6,6 @@ is a function of stored instants. But a call within it of a change is marked, an
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
@@ -101,7 +100,7 @@ def _shifts(book: PriceBook, event: UsageEvent, currency: str, margin: timedelta
 def _shifted(event: UsageEvent, shift: timedelta) -> UsageEvent:
     """The call as another clock would have it."""
     started_at = None if event.started_at is None else event.started_at + shift
-    return replace(event, started_at=started_at, completed_at=event.completed_at + shift)
+    return event._replace(started_at=started_at, completed_at=event.completed_at + shift)
 
 
 def _amount(priced: Charge | Unpriced) -> int | None:

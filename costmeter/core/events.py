@@ -7,13 +7,12 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from costmeter.core.errors import InputError, shown
 from costmeter.core.periods import format_instant, parse_instant
-from costmeter.core.secrets import without_secrets
+from costmeter.core.secrets import may_hold_secret, without_secrets
 from costmeter.core.usage import Usage, read_usage
 
 OK, FAILED, UNMETERED = "ok", "failed", "unmetered"
@@ -31,11 +30,21 @@ TAGS_COUNT = 32
 SAME_CALL = timedelta(hours=1)  # two doors see one call's completion within this
 FUTURE = timedelta(minutes=5)  # a completion further ahead of its receipt is a broken clock
 DEFAULT_ACCOUNT = "default"
+_NAMED_BY = (
+    "event_id", "account", "project", "user", "api_key", "provider", "model", "requested_model", "response_id",
+    "operation_id",
+)  # fmt: skip
+_COUNTS = frozenset((
+    "prompt_tokens", "completion_tokens", "total_tokens", "prompt_cache_hit_tokens", "prompt_cache_miss_tokens",
+    "prompt_tokens_details", "completion_tokens_details", "cached_tokens", "reasoning_tokens",
+))  # fmt: skip
+_LARGEST = 2**63 - 1  # JSON in a database keeps 64 bits
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # a NUL or half a surrogate pair: no database keeps it
+_encoded = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str).encode
+_new = tuple.__new__  # a named tuple's own constructor takes its fields by name, which costs as much as reading them
 
 
-@dataclass(frozen=True, slots=True)
-class UsageEvent:
+class UsageEvent(NamedTuple):
     """One call: attribution, instants, and the tokens that the provider reported (None unless status is ok)."""
 
     event_id: str | None
@@ -85,8 +94,7 @@ class UsageEvent:
 
 def digest(content: object) -> bytes:
     """16 bytes that stand for any JSON content."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return hashlib.blake2b(_encoded(content).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def read_event(body: object) -> UsageEvent:
@@ -98,28 +106,54 @@ def read_event(body: object) -> UsageEvent:
     completed_at = parse_instant(body.get("completed_at"), "completed_at")
     if started_at is not None and completed_at < started_at:
         raise InputError("completed_at", body["completed_at"], f"is before started_at {format_instant(started_at)}")
-    return UsageEvent(
-        event_id=_id(body, "event_id"),
-        account=check_account(body.get("account") if body.get("account") is not None else DEFAULT_ACCOUNT),
-        project=_text(body, "project"),
-        user=_text(body, "user"),
-        api_key=_text(body, "api_key"),
-        tags=_tags(body.get("tags")),
-        provider=_provider(body.get("provider")),
-        model=_model(body),
-        requested_model=_text(body, "requested_model"),
-        response_id=_id(body, "response_id"),
-        operation_id=_id(body, "operation_id"),
-        status=status,
-        started_at=started_at,
-        completed_at=completed_at,
-        usage=usage,
-        raw_usage=raw,
-        http_status=_http_status(body.get("http_status")),
-        error_code=_text(body, "error_code"),
-        reason=_text(body, "reason"),
-        detail=_detail(body),
+    usual = _usual_texts(body) if type(body) is dict else None
+    event_id, account, project, user, api_key, provider, model, requested_model, response_id, operation_id = (
+        usual or _texts(body)
     )
+    fields = (
+        event_id, account, project, user, api_key, _tags(body.get("tags")), provider, model, requested_model,
+        response_id, operation_id, status, started_at, completed_at, usage, raw, _http_status(body.get("http_status")),
+        _text(body, "error_code"), _text(body, "reason"), _detail(body),
+    )  # fmt: skip
+    return _new(UsageEvent, fields)
+
+
+def _texts(body: Mapping[str, Any]) -> tuple[str | None, ...]:
+    """The ten texts that name and attribute a call, each checked and cleaned."""
+    return (
+        _id(body, "event_id"),
+        check_account(body.get("account") if body.get("account") is not None else DEFAULT_ACCOUNT),
+        _text(body, "project"),
+        _text(body, "user"),
+        _text(body, "api_key"),
+        _provider(body.get("provider")),
+        _model(body),
+        _text(body, "requested_model"),
+        _id(body, "response_id"),
+        _id(body, "operation_id"),
+    )
+
+
+def _usual_texts(body: dict[str, Any]) -> tuple[str | None, ...] | None:
+    """The same of a usual body, whose texts are kept as they are: one test of all of them together tells it.
+
+    None sends the body the long way; a property holds the two equal.
+    """
+    found = tuple(map(body.get, _NAMED_BY))
+    try:
+        together = " ".join([text for text in found if text is not None])
+    except TypeError:
+        return None  # one is no text
+    _, account, _, _, _, provider, model, _, _, _ = found
+    if (
+        account is None or provider not in PROVIDERS or not model or not _is_plain(together)
+        or not 0 < len(account) <= ACCOUNT_LENGTH or account.strip() != account
+    ):  # fmt: skip
+        return None
+    ids = (found[0], found[8], found[9])
+    if "" in found or any(text is not None and text.strip() in ("", "None", "null") for text in ids):
+        return None
+    return found
 
 
 def check_account(value: object, field: str = "account") -> str:
@@ -179,10 +213,13 @@ def _counts_only(raw: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:
     """The provider's object with its numbers alone: a usage object has no text, and text could be a prompt."""
     kept: dict[str, Any] = {}
     for key, value in raw.items():
-        if isinstance(value, Mapping):
-            kept[_cleaned_text(str(key))] = _counts_only(value, depth - 1) if depth else {}
+        name = key if key in _COUNTS else _cleaned_text(str(key))
+        if type(value) is int and -_LARGEST <= value <= _LARGEST:
+            kept[name] = value
+        elif isinstance(value, Mapping):
+            kept[name] = _counts_only(value, depth - 1) if depth else {}
         elif value is None or isinstance(value, int):
-            kept[_cleaned_text(str(key))] = _cleaned(value)
+            kept[name] = _cleaned(value)
     return kept
 
 
@@ -213,9 +250,16 @@ def _text(body: Mapping[str, Any], field: str) -> str | None:
     value = body.get(field)
     if value is None or value == "":
         return None
+    if type(value) is str and _is_plain(value):
+        return value
     if not isinstance(value, str) or len(value) > TEXT_LENGTH or _UNSTORABLE.search(value):
         raise InputError(field, value, f"write a text of at most {TEXT_LENGTH} characters")
     return without_secrets(value)[:TEXT_LENGTH]
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a text is kept as it is: nearly every one, told by tests that cost less than a search."""
+    return len(text) <= TEXT_LENGTH and text.isascii() and text.isprintable() and not may_hold_secret(text)
 
 
 def _tags(value: object) -> dict[str, str]:
@@ -242,6 +286,8 @@ def _http_status(value: object) -> int | None:
 def _detail(body: Mapping[str, Any]) -> dict[str, Any]:
     """What is known besides: plain values of the detail object, and the estimate of an unmetered call."""
     detail = body.get("detail")
+    if detail is None and body.get("estimate") is None:
+        return {}
     if detail is not None and not isinstance(detail, Mapping):
         raise InputError("detail", detail, "write an object")
     kept = {_cleaned_text(str(k)): _cleaned(v) for k, v in (detail or {}).items()}
@@ -258,11 +304,13 @@ def _cleaned(value: object, depth: int = 3) -> Any:
         return {_cleaned_text(str(k)): _cleaned(v, depth - 1) for k, v in list(value.items())[:TAGS_COUNT]}
     if isinstance(value, list | tuple) and depth:
         return [_cleaned(v, depth - 1) for v in value[:TAGS_COUNT]]
-    is_storable = isinstance(value, int) and abs(value) < 2**63  # JSON in a database keeps 64 bits
+    is_storable = isinstance(value, int) and -_LARGEST <= value <= _LARGEST
     if value is None or is_storable or (isinstance(value, float) and math.isfinite(value)):
         return value
     return shown(value)
 
 
 def _cleaned_text(text: str) -> str:
+    if _is_plain(text):
+        return text
     return _UNSTORABLE.sub("", without_secrets(text))[:TEXT_LENGTH]

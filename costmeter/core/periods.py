@@ -19,6 +19,7 @@ MICROSECOND = timedelta(microseconds=1)
 FIRST_INSTANT, LAST_INSTANT = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 
 _RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})?", re.ASCII)
+_WITH_FRACTION = (len("YYYY-MM-DDTHH:MM:SS.fffZ"), len("YYYY-MM-DDTHH:MM:SS.ffffffZ"))
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])", re.ASCII)
 
 
@@ -38,6 +39,9 @@ def parse_instant(value: object, field: str = "instant") -> datetime:
     """An RFC 3339 instant with any offset, as UTC; finer than a microsecond is cut off; a naive one is refused."""
     if isinstance(value, datetime):
         return value if value.tzinfo is UTC else as_utc(value, field)
+    usual = _usual_instant(value) if type(value) is str else None
+    if usual is not None:
+        return usual
     match = _RFC3339.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise InputError(field, value, "write an RFC 3339 instant such as 2025-03-01T16:30:00Z")
@@ -55,6 +59,22 @@ def parse_known_at(value: object, now: datetime) -> datetime:
     if instant > now:
         raise InputError("known_at", value, f"is ahead of now, {format_instant(now)}; leave it out for what is known")
     return instant
+
+
+def _usual_instant(text: str) -> datetime | None:
+    """The instant of a text as most are written, YYYY-MM-DDTHH:MM:SS[.fff[fff]]Z; None sends any other the long way.
+
+    `fromisoformat` alone takes more shapes than RFC 3339 has; with the separators in these places it cannot.
+    """
+    separators = text[4:20:3]
+    is_whole = separators == "--T::Z" and len(text) == len("YYYY-MM-DDTHH:MM:SSZ")
+    if not is_whole and not (separators == "--T::." and text[-1] == "Z" and len(text) in _WITH_FRACTION):
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return instant if FIRST_INSTANT <= instant < LAST_INSTANT else None
 
 
 def as_utc(instant: datetime, field: str = "instant") -> datetime:
@@ -93,7 +113,7 @@ def zone(name: str, field: str = "timezone") -> ZoneInfo:
 
 def month_of(instant: datetime, zone_name: str) -> str:
     """The month YYYY-MM of an instant in a time zone."""
-    local = instant.astimezone(zone(zone_name))
+    local = instant if zone_name == "UTC" and instant.tzinfo is UTC else instant.astimezone(zone(zone_name))
     return f"{local.year:04d}-{local.month:02d}"
 
 

@@ -132,6 +132,7 @@ class Step(NamedTuple):
     cache_miss: int | None
     output: int | None
     safe_tokens: int  # up to so many tokens in all, no amount of a charge can pass 64 bits in any band
+    bands: tuple[tuple[int, ...], ...]  # of each band of the tariff, the three token rates (0 where none is listed)
 
     @property
     def rates(self) -> Mapping[str, Rate]:
@@ -243,7 +244,10 @@ def _step(tariff: Tariff, currency: str, band: str, provisional: bool) -> Step |
     rates = rate_list.bands[band]
     hit, miss, output = (rates[m].units if m in rates else None for m in TOKEN_METERS)
     dearest = max(rate.units for listed in rate_list.bands.values() for rate in listed.values())
-    return Step(tariff, band, provisional, currency, hit, miss, output, MAX_AMOUNT // max(dearest, 1))
+    bands = tuple(
+        tuple(listed[m].units if m in listed else 0 for m in TOKEN_METERS) for listed in rate_list.bands.values()
+    )
+    return Step(tariff, band, provisional, currency, hit, miss, output, MAX_AMOUNT // max(dearest, 1), bands)
 
 
 def _compile(tariffs: Iterable[tuple[Tariff, Period]], currency: str, horizon: datetime) -> Timeline:

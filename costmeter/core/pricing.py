@@ -75,11 +75,10 @@ class Charge(NamedTuple):
     @property
     def off_peak_savings(self) -> int:
         """The amount in the tariff's dearest band less the amount charged."""
-        bands = self.tariff.rates[self.currency].bands
-        if len(bands) == 1:
+        if len(self.step.bands) == 1:
             return 0
-        counts = dict(zip(TOKEN_METERS, self.usage[:3], strict=True))
-        return max(sum(counts[m] * r.units for m, r in b.items() if m in counts) for b in bands.values()) - self.total
+        hits, misses, outputs, _, _ = self.usage
+        return max(hits * hit + misses * miss + outputs * output for hit, miss, output in self.step.bands) - self.total
 
     def as_dict(self) -> dict[str, Any]:
         """The shape of `costmeter quote --json`."""
@@ -128,7 +127,7 @@ def price_usage(
     if step is None:
         return Unpriced(model, completed_at, currency, _no_tariff(book, model, currency))
     hits, misses, outputs, _, _ = usage
-    _, _, _, _, rate_hit, rate_miss, rate_output, safe_tokens = step
+    _, _, _, _, rate_hit, rate_miss, rate_output, safe_tokens, _ = step
     if rate_hit is None or rate_miss is None or rate_output is None:
         for meter, quantity in zip(TOKEN_METERS, usage[:3], strict=True):
             if quantity and meter not in step.rates:

@@ -17,8 +17,13 @@ def fingerprint(key: str) -> str:
     return f"fp_{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 
+def may_hold_secret(text: str) -> bool:
+    """Whether a text has anything that a key begins with; a search for plain text costs a tenth of the expression."""
+    return "sk-" in text or "cm_" in text or "Bearer" in text
+
+
 def without_secrets(text: str) -> str:
     """The text with everything that looks like a key replaced by its fingerprint."""
-    if "sk-" not in text and "cm_" not in text and "Bearer" not in text:
-        return text  # nearly every one; a search for plain text costs a tenth
+    if not may_hold_secret(text):
+        return text  # nearly every one
     return _SECRET.sub(lambda match: fingerprint(match.group(0).removeprefix("Bearer").strip()), text)

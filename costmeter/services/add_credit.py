@@ -14,9 +14,10 @@ from costmeter.core.money import check_currency, format_amount
 from costmeter.core.periods import MICROSECOND, as_utc, format_instant
 from costmeter.core.secrets import without_secrets
 from costmeter.services.fold_again import first_affected, fold_again
-from costmeter.services.post_charges import Fold
+from costmeter.services.post_charges import open_folds
 from costmeter.store import accounts, charges, credits
 from costmeter.store.accounts import Home
+from costmeter.store.bulk import Batch
 from costmeter.store.credits import BookedCredit
 from costmeter.store.engine import in_transaction
 
@@ -55,7 +56,8 @@ def _add(connection: Connection, new: NewCredit, home: Home, now: datetime) -> t
         first = credits.by_reference(connection, account.account, new.reference)
         if first is not None:
             return _same(first, new), False
-    fold = Fold(connection, account, now)
+    batch = Batch(connection)
+    (fold,) = open_folds(batch, [account], now)
     credit = Credit(account.version + 1, new.kind, new.amount, new.effective_at or now, new.expires_at)
     since = first_affected(connection, account.account, credit, fold.purse.credits, account.version)
     if since is not None and new.effective_at is None:
@@ -68,6 +70,7 @@ def _add(connection: Connection, new: NewCredit, home: Home, now: datetime) -> t
     fold.repay()
     fold.expire()
     fold.write()
+    batch.write()
     return booked, True
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from costmeter.core.price_book import PriceBook
-from costmeter.services.post_charges import post_charges
+from costmeter.services.post_charges import post_accounts
 from costmeter.services.record_calls import Received, Tally, record_calls
 from costmeter.store import events
 from costmeter.store.accounts import Home
@@ -31,7 +31,6 @@ def capture(
     received = [body if isinstance(body, Received) else Received(body) for body in bodies]
     tally = record_calls(engine, received, now=at, book=book, home=home, occurrences=occurrences)
     with reading(engine) as connection:
-        waiting = events.pending_accounts(connection)
-    for account in sorted(tally.accounts.intersection(waiting)):
-        post_charges(engine, account, book=book, now=at)
+        waiting = events.pending_accounts(connection, tally.accounts)
+    post_accounts(engine, waiting, book=book, now=at)
     return tally

@@ -113,8 +113,8 @@ def first_affected(
 
 def fold_again(fold: Fold, since: datetime, prices: Prices = lambda _: {}) -> None:
     """Fold the calls completed from `since` on again, with the new prices of some; writes what changes as it goes."""
-    starts = {b.credit.credit_id: b.credit.effective_at for b in credits.of_account(fold.connection, fold.name)}
-    again = Again(fold.connection, fold.name, fold.purse, since=since, upto=fold.began)
+    starts = {b.credit.credit_id: b.credit.effective_at for b in credits.of_account(fold.batch.connection, fold.name)}
+    again = Again(fold.batch.connection, fold.name, fold.purse, since=since, upto=fold.began)
     for calls in again.calls():
         priced = prices(calls)
         changes = []
@@ -132,7 +132,7 @@ def fold_again(fold: Fold, since: datetime, prices: Prices = lambda _: {}) -> No
 
 def _replace(fold: Fold, changes: Sequence[Change]) -> None:
     """Reverse each charge and make it again, in the month that is open for it."""
-    found = charges.whole(fold.connection, fold.name, [change.paid for change in changes])
+    found = charges.whole(fold.batch.connection, fold.name, [change.paid for change in changes])
     rows: list[_Row] = []
     for change in changes:
         charge, stored = found[change.paid.event_key]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
@@ -28,12 +28,13 @@ from costmeter.core.price_book import PriceBook
 from costmeter.core.pricing import Charge, Unpriced, price_event
 from costmeter.store import accounts, charges, credits, editions, events, journal
 from costmeter.store.accounts import Account
+from costmeter.store.bulk import Batch
 from costmeter.store.credits import CreditBalance
 from costmeter.store.engine import in_transaction
 from costmeter.store.events import StoredEvent
 from costmeter.store.journal import Entry
 
-BATCH = 2_000
+BATCH, ACCOUNTS = 2_000, 500  # the most calls and the most accounts that one transaction posts
 
 
 class _Posting(NamedTuple):
@@ -49,48 +50,69 @@ class _Posting(NamedTuple):
 
 
 def post_charges(engine: Engine, account: str, *, book: PriceBook, now: datetime) -> int:
-    """Post everything of an account that waits; returns how many calls that were.
+    """Post everything of an account that waits; returns how many calls that were."""
+    return post_accounts(engine, [account], book=book, now=now)
 
-    Each batch is one transaction under the account's lock, so that any number of posters may run. What waits in a
-    frozen account goes on waiting.
+
+def post_accounts(engine: Engine, names: Collection[str], *, book: PriceBook, now: datetime) -> int:
+    """Post everything of these accounts that waits; returns how many calls that were.
+
+    Each batch is one transaction under the locks of its accounts, so that any number of posters may run: many calls of
+    one account, or a few calls of each of many. What waits in a frozen account goes on waiting.
     """
-    posted = 0
-    while batch := in_transaction(engine, lambda c: _post_batch(c, account, book, now)):
-        posted += batch
-        if batch < BATCH:
-            break
+    left, posted = sorted(set(names)), 0
+    while left:
+        together = left[:ACCOUNTS]
+        count, done = in_transaction(engine, lambda c: _post_batch(c, together, book, now))  # noqa: B023  run at once
+        posted += count
+        left = [name for name in left if name not in done]
     return posted
 
 
-def _post_batch(connection: Connection, name: str, book: PriceBook, now: datetime) -> int:
-    account = accounts.lock(connection, name)
-    if account.frozen_at is not None:
-        return 0
-    waiting = events.oldest_pending(connection, name, BATCH)
-    fold = Fold(connection, account, now)
+def _post_batch(connection: Connection, names: Sequence[str], book: PriceBook, now: datetime) -> tuple[int, set[str]]:
+    """Post the oldest calls of accounts; says how many, and of which accounts no more wait."""
+    locked = [account for account in accounts.lock_all(connection, names) if account.frozen_at is None]
+    waiting = events.oldest_pending(connection, [account.account for account in locked], BATCH)
+    by_account = {name: list(group) for name, group in groupby(waiting, key=lambda stored: stored.event.account)}
+    done = set(names)
+    if len(waiting) == BATCH:  # the last account may have more, and those after it were not looked at
+        done = set(by_account) - {waiting[-1].event.account}
     if waiting:
         editions.keep(connection, book, now)
-        fold.post(waiting, book)
-        events.remove_pending(connection, name, [stored.event_key for stored in waiting])
-    fold.repay()
-    if len(waiting) < BATCH:
-        fold.expire()  # not before the last call that waits: it may have completed before the expiry
-    fold.write()
-    return len(waiting)
+    batch = Batch(connection)
+    folded = [account for account in locked if account.account in done or account.account in by_account]
+    for fold in open_folds(batch, folded, now):
+        fold.post(by_account.get(fold.account.account, ()), book)
+        fold.repay()
+        if fold.account.account in done:
+            fold.expire()  # not before the last call that waits: it may have completed before the expiry
+        fold.write()
+    batch.write()
+    events.remove_pending(connection, waiting)
+    return len(waiting), done
+
+
+def open_folds(batch: Batch, locked: Sequence[Account], now: datetime) -> Iterator[Fold]:
+    """The folds of accounts, opened by two queries for all of them."""
+    held = credits.held(batch.connection, locked)
+    closed = journal.closed_months(batch.connection, [account.account for account in locked])
+    for account in locked:
+        purse, before = held[account.account]
+        yield Fold(batch, account, now, purse, before, closed[account.account])
 
 
 @dataclass
 class Fold:
     """One posting of one account: folds facts into its purse and collects the rows that say so."""
 
-    connection: Connection
+    batch: Batch
     account: Account
     now: datetime
+    purse: Purse
+    before: dict[int, CreditBalance]
+    closed: set[str]
     began: int = field(init=False)
-    purse: Purse = field(init=False)
-    before: dict[int, CreditBalance] = field(init=False)
     expired: dict[int, int] = field(init=False)
-    closed: set[str] = field(init=False)
     entries: list[Entry] = field(default_factory=list)
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
@@ -100,10 +122,7 @@ class Fold:
             remedy = f"nothing is posted to it; see: costmeter account show {name}"
             raise FrozenError(f"account {name!r} is frozen since {since}, as its ledger failed verify: {remedy}")
         self.began = self.account.version
-        self.purse = credits.purse_of(self.connection, self.account)
-        self.before = credits.balances(self.connection, self.account.account)
         self.expired = {key: balance.expired for key, balance in self.before.items()}
-        self.closed = journal.closed_months(self.connection, self.account.account)
         self.rows = {"charge": [], "deduction": [], "repayment": [], "expiry": []}
 
     @property
@@ -169,22 +188,26 @@ class Fold:
 
     def flush(self) -> None:
         """Write the rows and entries that were folded so far, so that a long fold does not keep them all."""
-        charges.add(self.connection, self.rows["charge"], self.rows["deduction"])
+        self._fill()
+        self.batch.write()
+
+    def _fill(self) -> None:
+        charges.add(self.batch, self.rows["charge"], self.rows["deduction"])
         for kind in ("repayment", "expiry"):
-            credits.add_moves(self.connection, kind, self.rows[kind])
-        self.account = journal.append(self.connection, self.account, self.entries)
+            credits.add_moves(self.batch, kind, self.rows[kind])
+        self.account = journal.append(self.batch, self.account, self.entries)
         self.entries = []
         self.rows = {kind: [] for kind in self.rows}
 
     def write(self) -> None:
-        """Write everything that was folded, and the account and balances as they stand after it."""
+        """Put into the batch what was folded, and the account and balances as they stand after it."""
         name = self.account.account
-        self.flush()
+        self._fill()
         after = {key: CreditBalance(self.purse.remaining[key], self.expired[key]) for key in self.purse.remaining}
         changed = {key: balance for key, balance in after.items() if balance != self.before.get(key)}
-        credits.save_balances(self.connection, name, changed)
+        credits.save_balances(self.batch, name, changed)
         if self.account.version != self.began:
-            accounts.save(self.connection, self.account._replace(overdraft=self.purse.overdraft))
+            accounts.save(self.batch, self.account._replace(overdraft=self.purse.overdraft))
 
     def reverse_expiries(self) -> None:
         """A late call that took from a grant posted as expired: that part did not expire."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -15,7 +15,6 @@ from costmeter.core.events import (
     DEFAULT_ACCOUNT,
     FAILED,
     FUTURE,
-    OK,
     UNMETERED,
     UsageEvent,
     check_account,
@@ -27,11 +26,12 @@ from costmeter.core.periods import format_instant, month_of, parse_instant
 from costmeter.core.price_book import PriceBook
 from costmeter.core.pricing import Unpriced, price_event
 from costmeter.core.secrets import without_secrets
+from costmeter.services.judge_calls import Candidate, judge_calls
 from costmeter.store import accounts, events, quarantine
 from costmeter.store.accounts import Home
 from costmeter.store.engine import in_transaction
-from costmeter.store.events import Identity, StoredEvent
-from costmeter.store.keys import identity_key, key_text, new_key
+from costmeter.store.events import Identity
+from costmeter.store.keys import identity_key, key_text
 
 
 class Broken(NamedTuple):
@@ -82,16 +82,6 @@ class Tally:
         self.accounts |= other.accounts
 
 
-class _Candidate(NamedTuple):
-    """A readable event with the identities that tell whether it is known."""
-
-    received: Received
-    event: UsageEvent
-    identity: Identity
-    response_identity: Identity | None
-    named_by: str  # event, response or content
-
-
 def record_calls(
     engine: Engine,
     received: Sequence[Received],
@@ -108,11 +98,11 @@ def record_calls(
     parts of a file or request, so that two equal calls in it are two, and the file sent twice is once.
     """
     seen = Counter() if occurrences is None else occurrences
-    candidates: list[_Candidate] = []
+    candidates: list[tuple[Received, Candidate]] = []
     items: list[tuple[Received, quarantine.Item]] = []
     for one in received:
         try:
-            candidates.append(_candidate(one, now, seen))
+            candidates.append((one, _candidate(one, now, seen)))
         except InputError as error:
             items.append((one, _item(one, error, now, seen)))
     return in_transaction(engine, lambda c: _record(c, candidates, items, now=now, book=book, home=home))
@@ -120,7 +110,7 @@ def record_calls(
 
 def _record(
     connection: Connection,
-    candidates: Sequence[_Candidate],
+    candidates: Sequence[tuple[Received, Candidate]],
     items: Sequence[tuple[Received, quarantine.Item]],
     *,
     now: datetime,
@@ -128,95 +118,42 @@ def _record(
     home: Home,
 ) -> Tally:
     tally = Tally(quarantined=len(items), refusals=[Refusal(r.place, i.kind, i.error) for r, i in items])
-    names = {candidate.event.account for candidate in candidates}
-    accounts.make_missing(connection, names, home, now)
-    mentioned = names | {item.account for _, item in items}
-    homes = {
-        account.account: Home(account.currency, account.timezone) for account in accounts.listed(connection, mentioned)
-    }
-    desk = _Desk(connection, candidates)
+    homes = _homes(connection, candidates, items, home, now)
     kept = [_in_month(item, homes.get(item.account, home).timezone) for _, item in items]
-    for candidate in candidates:
-        verdict = desk.judge(candidate)
+    desk = judge_calls(connection, [candidate for _, candidate in candidates])
+    for (one, candidate), verdict in zip(candidates, desk.verdicts, strict=True):
         if isinstance(verdict, ConflictError):
             tally.conflicts += 1
-            tally.refusals.append(Refusal(candidate.received.place, quarantine.CONFLICT, str(verdict)))
-            kept.append(_conflict(candidate, verdict, now, homes[candidate.event.account].timezone))
+            tally.refusals.append(Refusal(one.place, quarantine.CONFLICT, str(verdict)))
+            kept.append(_conflict(one, candidate.event, verdict, now=now, zone=homes[candidate.event.account].timezone))
         elif verdict:
             _count(tally, candidate, book, homes[candidate.event.account].currency)
         else:
             tally.duplicates += 1
             tally.accounts.add(candidate.event.account)
-    desk.write(now)
+    events.add(connection, desk.events, desk.supersedes, now)
     quarantine.add(connection, kept)
     return tally
 
 
-class _Desk:
-    """Judges candidates against what is recorded and against each other, and then writes the new ones."""
-
-    def __init__(self, connection: Connection, candidates: Sequence[_Candidate]) -> None:
-        self._connection = connection
-        wanted = {c.identity for c in candidates} | {c.response_identity for c in candidates if c.response_identity}
-        self._known = events.known(connection, wanted)
-        unmetered = {i: s for i, s in self._known.items() if s.event.status == UNMETERED}
-        self._known |= events.known(connection, [_measured_identity(s) for s in unmetered.values()])
-        self._events: list[StoredEvent] = []
-        self._identities: list[tuple[Identity, StoredEvent]] = []
-        self._supersedes: dict[bytes, StoredEvent] = {}
-
-    def judge(self, candidate: _Candidate) -> bool | ConflictError:
-        """True for a new event, False for a duplicate."""
-        own = [identity for identity in (candidate.identity, candidate.response_identity) if identity]
-        firsts = [self._known[identity] for identity in own if identity in self._known]
-        waiting = [first for first in firsts if candidate.event.status == OK and self._waits_for_measurement(first)]
-        measured = [_measured_identity(first) for first in waiting]
-        settled = [first for first in firsts if first not in waiting]
-        if settled:
-            verdict = self._compare(candidate, settled[0])
-            if verdict is False:
-                self._name([*own, *measured], settled[0])  # the second door's id stands for the first's event
-            return verdict
-        stored = StoredEvent(new_key(), candidate.event)
-        self._events.append(stored)
-        self._name([*own, *measured], stored)
-        if waiting:
-            self._supersedes[stored.event_key] = waiting[0]
-        return True
-
-    def write(self, now: datetime) -> None:
-        events.add(self._connection, self._events, self._identities, self._supersedes, now)
-
-    def _waits_for_measurement(self, first: StoredEvent) -> bool:
-        return first.event.status == UNMETERED and _measured_identity(first) not in self._known
-
-    def _compare(self, candidate: _Candidate, first: StoredEvent) -> bool | ConflictError:
-        event = candidate.event
-        for known in (first, self._known.get(_measured_identity(first))):
-            if known is not None and _is_same(candidate, known.event):
-                return False
-        by_event_id = candidate.named_by == "event" and candidate.identity in self._known
-        field, value = ("event_id", event.event_id) if by_event_id else ("response_id", event.response_id)
-        remedy = "was recorded before with other content; the first stands, this one is kept in quarantine"
-        return ConflictError(field, value, remedy)
-
-    def _name(self, identities: Sequence[Identity], stored: StoredEvent) -> None:
-        for identity in identities:
-            if identity not in self._known:
-                self._known[identity] = stored
-                self._identities.append((identity, stored))
+def _homes(
+    connection: Connection,
+    candidates: Sequence[tuple[Received, Candidate]],
+    items: Sequence[tuple[Received, quarantine.Item]],
+    home: Home,
+    now: datetime,
+) -> dict[str, Home]:
+    """Currency and time zone of the accounts that are mentioned; a call makes its account, an unusable one does not."""
+    names = {candidate.event.account for _, candidate in candidates}
+    mentioned = names | {item.account for _, item in items}
+    homes = {
+        account.account: Home(account.currency, account.timezone) for account in accounts.listed(connection, mentioned)
+    }
+    made = accounts.make_missing(connection, names - homes.keys(), home, now)
+    return homes | dict.fromkeys(made, home)
 
 
-def _is_same(candidate: _Candidate, known: UsageEvent) -> bool:
-    """Equal content where it comes again by its own id; where two doors saw it, the same response to the same call."""
-    event = candidate.event
-    if candidate.named_by == "event" and event.event_id == known.event_id:
-        return event.digest() == known.digest()
-    other_response = event.response_id and known.response_id and event.response_id != known.response_id
-    return not other_response and event.is_same_call(known)
-
-
-def _candidate(received: Received, now: datetime, seen: Counter[bytes]) -> _Candidate:
+def _candidate(received: Received, now: datetime, seen: Counter[bytes]) -> Candidate:
     if isinstance(received.body, Broken):
         raise InputError("line", received.place, f"is no JSON: {received.body.error}; send it again from its source")
     event = read_event(received.body)
@@ -234,13 +171,15 @@ def _candidate(received: Received, now: datetime, seen: Counter[bytes]) -> _Cand
         named_by, key = "content", _occurrence(event.content(), seen)
     if event.event_id is None:
         event = _with_id(event, key)
-    scope = (event.account, event.provider)
-    response = (*scope, response_key) if response_key and named_by == "event" else None
-    return _Candidate(received, event, (*scope, key), response, named_by)
+    account, provider = event.account, event.provider
+    identities: tuple[Identity, ...] = ((account, provider, key),)
+    if response_key is not None and named_by == "event":
+        identities += ((account, provider, response_key),)
+    return Candidate(event, identities, named_by)
 
 
 def _with_id(event: UsageEvent, key: bytes) -> UsageEvent:
-    return replace(event, event_id=key_text(key))
+    return event._replace(event_id=key_text(key))
 
 
 def _occurrence(content: object, seen: Counter[bytes]) -> bytes:
@@ -250,12 +189,7 @@ def _occurrence(content: object, seen: Counter[bytes]) -> bytes:
     return digest([key.hex(), seen[key]])
 
 
-def _measured_identity(first: StoredEvent) -> Identity:
-    """Where the measured version of an unmetered call is named."""
-    return first.event.account, first.event.provider, identity_key("measured", first.event_key.hex())
-
-
-def _count(tally: Tally, candidate: _Candidate, book: PriceBook, currency: str) -> None:
+def _count(tally: Tally, candidate: Candidate, book: PriceBook, currency: str) -> None:
     event = candidate.event
     tally.accepted += 1
     tally.accounts.add(event.account)
@@ -296,9 +230,10 @@ def _in_month(item: quarantine.Item, zone: str) -> quarantine.Item:
     return item._replace(billing_month=month_of(item.completed_at or item.received_at, zone))
 
 
-def _conflict(candidate: _Candidate, error: ConflictError, now: datetime, zone: str) -> quarantine.Item:
-    body, dropped = known_fields(candidate.received.body)
-    event = candidate.event
+def _conflict(
+    received: Received, event: UsageEvent, error: ConflictError, *, now: datetime, zone: str
+) -> quarantine.Item:
+    body, dropped = known_fields(received.body)
     return quarantine.Item(
         account=event.account,
         item=digest([quarantine.CONFLICT, body]),
@@ -311,7 +246,7 @@ def _conflict(candidate: _Candidate, error: ConflictError, now: datetime, zone: 
         received_at=now,
         body=body,
         dropped_fields=dropped,
-        place=candidate.received.place,
+        place=received.place,
     )
 
 

@@ -20,9 +20,10 @@ from costmeter.core.periods import Period, from_micros, month_of, month_period
 from costmeter.core.price_book import PriceBook, overlap
 from costmeter.core.repricing import ALWAYS, changed_periods, covers, hull
 from costmeter.services.fold_again import Price, fold_again
-from costmeter.services.post_charges import Fold, price_and_marks, price_columns
+from costmeter.services.post_charges import open_folds, price_and_marks, price_columns
 from costmeter.store import accounts, charges, editions
 from costmeter.store.accounts import Account
+from costmeter.store.bulk import Batch
 from costmeter.store.charges import PRICE, Paid, Priced
 from costmeter.store.engine import in_transaction, reading
 
@@ -116,11 +117,13 @@ def _reprice_month(
     if first is None:
         return
     editions.keep(connection, book, now)
-    fold = Fold(connection, account, now)
+    batch = Batch(connection)
+    (fold,) = open_folds(batch, [account], now)
     fold_again(fold, first.completed_at, comparison.prices)
     fold.repay()
     fold.expire()
     fold.write()
+    batch.write()
 
 
 @dataclass

@@ -184,8 +184,13 @@ class _Audit:
         query = check.query.where(check.query.selected_columns[0].table.c.account == name)
         if check.newer is not None:
             query = query.where(*check.newer(self.since))
-        for (key,) in self.connection.execute(query.limit(MOST_FINDINGS)):
-            self._found(check.promise, f"{check.what}: {key.hex() if isinstance(key, bytes) else key}")
+        for key in self.connection.scalars(query.limit(MOST_FINDINGS)).all():
+            self._found(check.promise, f"{check.what}: {self._event_id(name, key) if isinstance(key, bytes) else key}")
+
+    def _event_id(self, name: str, key: bytes) -> str:
+        """What people call the event of a key; the key itself where there is none."""
+        query = select(EventRow.event_id).where(EventRow.account == name, EventRow.event_key == key)
+        return self.connection.scalar(query.limit(1)) or key.hex()
 
     def _every_event_is_known_by_its_ids(self, name: str) -> bytes:
         """Promise 1: each id of an event stands for it, or for the unmetered one it replaces: it cannot come again.

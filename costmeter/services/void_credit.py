@@ -13,8 +13,9 @@ from costmeter.core.ledger import Credit, credit_lines
 from costmeter.core.periods import format_instant
 from costmeter.core.secrets import without_secrets
 from costmeter.services.fold_again import fold_again
-from costmeter.services.post_charges import Fold
+from costmeter.services.post_charges import open_folds
 from costmeter.store import accounts, charges, credits
+from costmeter.store.bulk import Batch
 from costmeter.store.credits import BookedCredit, Void
 from costmeter.store.engine import in_transaction
 from costmeter.store.journal import Entry
@@ -47,7 +48,8 @@ def _void(connection: Connection, name: str, reference: str, said: tuple[str, st
             f"{booked.void.reason}; nothing was changed"
         )
         raise ConflictError("reference", reference, remedy)
-    fold = Fold(connection, account, now)
+    batch = Batch(connection)
+    (fold,) = open_folds(batch, [account], now)
     credit = fold.purse.remove(booked.credit.credit_id)
     void = Void(account.version + 1, *said, now)
     since = first_paid_by(connection, name, credit, fold.purse.credits, account.version)
@@ -63,6 +65,7 @@ def _void(connection: Connection, name: str, reference: str, said: tuple[str, st
     fold.repay()
     fold.expire()
     fold.write()
+    batch.write()
     return booked._replace(void=void)
 
 

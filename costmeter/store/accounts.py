@@ -6,11 +6,12 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from costmeter.core.errors import NotFoundError
 from costmeter.core.periods import format_instant
 from costmeter.core.secrets import without_secrets
+from costmeter.store.bulk import Batch, among
 from costmeter.store.tables import AccountRow
 
 NO_CHAIN = bytes(16)  # before an account's first journal entry
@@ -57,7 +58,7 @@ def listed(connection: Connection, names: Collection[str] | None = None) -> list
     """All accounts, or those named, by name."""
     query = select(*_COLUMNS).order_by(AccountRow.account)
     if names is not None:
-        query = query.where(AccountRow.account.in_(names))
+        query = query.where(among(connection, AccountRow.account, names))
     return [Account(*row) for row in connection.execute(query)]
 
 
@@ -91,10 +92,27 @@ def lock(connection: Connection, name: str) -> Account:
     return Account(*row)
 
 
-def save(connection: Connection, account: Account) -> None:
+def lock_all(connection: Connection, names: Collection[str]) -> list[Account]:
+    """The accounts, locked until the transaction ends.
+
+    Each by a statement of its own, which a sharded database can send to one place, and in one order everywhere, so
+    that posters of the same accounts wait for each other instead of in a circle.
+    """
+    ordered = sorted(set(names))
+    if len(ordered) == 1:
+        return [lock(connection, ordered[0])]
+    statement = update(AccountRow).where(AccountRow.account == bindparam("name")).values(version=AccountRow.version)
+    connection.execute(statement, [{"name": name} for name in ordered])
+    found = listed(connection, ordered)
+    if missing := set(ordered) - {account.account for account in found}:
+        raise NotFoundError(f"no account {min(missing)!r}")
+    return found
+
+
+def save(batch: Batch, account: Account) -> None:
     """Write what posting moved: version, overdraft and chain."""
     moved = {"version": account.version, "overdraft": account.overdraft, "chain": account.chain}
-    connection.execute(update(AccountRow).where(AccountRow.account == account.account).values(moved))
+    batch.change(AccountRow, ("account",), [{"account": account.account, **moved}])
 
 
 def settle(connection: Connection, name: str, home: Home) -> None:

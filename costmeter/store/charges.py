@@ -11,11 +11,12 @@ from datetime import datetime
 from itertools import groupby, islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, collate, func, insert, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, collate, func, or_, select, true
 from sqlalchemy.orm import aliased
 
 from costmeter.core.ledger import Credit, Deduction, Split, rank
 from costmeter.core.periods import Period
+from costmeter.store.bulk import Batch
 from costmeter.store.events import StoredEvent, of_one_event, stored_event
 from costmeter.store.tables import ChargeRow, DeductionRow, EventRow
 from costmeter.store.types import as_micros, join_halves, sum_halves
@@ -74,11 +75,9 @@ class Priced(NamedTuple):
         return self[9:]
 
 
-def add(connection: Connection, charges: Sequence[dict[str, Any]], deductions: Sequence[dict[str, Any]]) -> None:
-    if charges:
-        connection.execute(insert(ChargeRow), charges)
-    if deductions:
-        connection.execute(insert(DeductionRow), deductions)
+def add(batch: Batch, charges: Sequence[dict[str, Any]], deductions: Sequence[dict[str, Any]]) -> None:
+    batch.add(ChargeRow, charges)
+    batch.add(DeductionRow, deductions)
 
 
 def in_force(connection: Connection, account: str, *, since: datetime, upto: int) -> Iterator[list[Paid]]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, insert, select, update
+from sqlalchemy import Connection, and_, insert, select
 
 from costmeter.core.ledger import Credit, Purse
 from costmeter.store.accounts import Account
+from costmeter.store.bulk import Batch, among
 from costmeter.store.tables import CreditBalanceRow, CreditRow, CreditVoidRow, ExpiryRow, RepaymentRow
 from costmeter.store.types import join_halves, sum_halves
 
@@ -85,14 +86,28 @@ def balances(connection: Connection, account: str) -> dict[int, CreditBalance]:
     }
 
 
-def purse_of(connection: Connection, account: Account) -> Purse:
-    """The account's purse as its projections say; a credit with nothing left stays, since it opens the tracking.
+def held(connection: Connection, accounts: Sequence[Account]) -> dict[str, tuple[Purse, dict[int, CreditBalance]]]:
+    """The purse of each account as its projections say, and the balances that are kept of its credits.
 
-    A voided credit is not in it, but for the nothing that it has left.
+    A credit with nothing left stays in the purse, since it opens the tracking. A voided credit is not in it, but for
+    the nothing that it has left.
     """
-    left = balances(connection, account.account)
-    credits = [booked.credit for booked in of_account(connection, account.account) if booked.void is None]
-    return Purse(credits, {key: balance.remaining for key, balance in left.items()}, account.overdraft)
+    names = [account.account for account in accounts]
+    left = (CreditBalanceRow.remaining, CreditBalanceRow.expired, CreditVoidRow.seq)
+    both = and_(CreditBalanceRow.account == CreditRow.account, CreditBalanceRow.credit_id == CreditRow.credit_id)
+    query = select(CreditRow.account, *_CREDIT[:5], *left).join(CreditBalanceRow, both)
+    query = query.outerjoin(CreditVoidRow, _VOIDED).where(among(connection, CreditRow.account, names))
+    found: dict[str, list[tuple[Credit, CreditBalance, bool]]] = {name: [] for name in names}
+    for account, *row in connection.execute(query):
+        found[account].append((Credit(*row[:5]), CreditBalance(*row[5:7]), row[7] is not None))
+    purses = {}
+    for account in accounts:
+        mine = found[account.account]
+        balances = {credit.credit_id: balance for credit, balance, _ in mine}
+        remaining = {key: balance.remaining for key, balance in balances.items()}
+        purse = Purse([credit for credit, _, voided in mine if not voided], remaining, account.overdraft)
+        purses[account.account] = (purse, balances)
+    return purses
 
 
 def repaid(connection: Connection, account: str, upto: int) -> dict[int, int]:
@@ -103,17 +118,14 @@ def repaid(connection: Connection, account: str, upto: int) -> dict[int, int]:
     return {credit_id: amount for credit_id, amount in sums.items() if amount}
 
 
-def save_balances(connection: Connection, account: str, changed: Mapping[int, CreditBalance]) -> None:
-    for credit_id, balance in changed.items():
-        where = (CreditBalanceRow.account == account, CreditBalanceRow.credit_id == credit_id)
-        connection.execute(update(CreditBalanceRow).where(*where).values(balance._asdict()))
+def save_balances(batch: Batch, account: str, changed: Mapping[int, CreditBalance]) -> None:
+    rows = [{"account": account, "credit_id": key, **balance._asdict()} for key, balance in changed.items()]
+    batch.change(CreditBalanceRow, ("account", "credit_id"), rows)
 
 
-def add_moves(connection: Connection, kind: str, rows: Iterable[dict[str, Any]]) -> None:
-    """Write repayments or expiries."""
-    table = {"repayment": RepaymentRow, "expiry": ExpiryRow}[kind]
-    if rows := list(rows):
-        connection.execute(insert(table), rows)
+def add_moves(batch: Batch, kind: str, rows: Iterable[dict[str, Any]]) -> None:
+    """Book repayments or expiries."""
+    batch.add({"repayment": RepaymentRow, "expiry": ExpiryRow}[kind], rows)
 
 
 def _booked(row: Any) -> BookedCredit:

@@ -13,7 +13,9 @@ from costmeter.store.tables import EditionRow
 
 
 def keep(connection: Connection, book: PriceBook, now: datetime) -> None:
-    """Store the book's text unless it is there."""
+    """Store the book's text unless it is there; asked first, since the text is long and nearly always there."""
+    if connection.scalar(select(EditionRow.edition).where(EditionRow.edition == book.edition)) is not None:
+        return
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     row = {"edition": book.edition, "text": book.text, "stored_at": now}
     connection.execute(insert(EditionRow).values(row).on_conflict_do_nothing())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import sqlite3
 import time
@@ -10,11 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import msgspec
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 
 from costmeter.core.errors import InputError, SetupError
+from costmeter.store import bulk
 
 T = TypeVar("T")
 
@@ -22,6 +23,8 @@ T = TypeVar("T")
 WAL_IS_SAFE = (3, 51, 3)
 BUSY_SECONDS = 30
 TRIES = 20
+CACHE_KILOBYTES = 65_536  # taken as it is needed: the index of identities is written at random places
+CHECKPOINT_PAGES = 4_000  # of a WAL, where there is one: copied back less often, and as durable
 # Serialization failure, deadlock, unique violation: the whole transaction is tried again.
 _RETRIED = frozenset({"40001", "40P01", "23505"})
 _READS = "costmeter_reads"
@@ -33,13 +36,17 @@ def open_engine(url: str) -> Engine:
         parsed = make_url(url)
         if parsed.get_backend_name() not in ("sqlite", "postgresql"):
             raise InputError("COSTMETER_DATABASE_URL", parsed.render_as_string(), "use an sqlite or postgresql URL")
-        engine = create_engine(parsed, json_serializer=_json)
+        engine = create_engine(parsed, json_serializer=_json, json_deserializer=msgspec.json.decode)
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise InputError("COSTMETER_DATABASE_URL", "***", f"is no database URL: {error}") from error
     except ModuleNotFoundError as error:
         raise SetupError(f"{error}; install it with: pip install 'costmeter[postgres]'") from error
     if engine.dialect.name == "sqlite":
         _make_sqlite_exact(engine)
+    elif engine.url.get_driver_name() == "psycopg":
+        bulk.enable_copy(engine)
+    else:
+        raise InputError("COSTMETER_DATABASE_URL", engine.url.drivername, "use postgresql:// (the driver is psycopg)")
     return engine
 
 
@@ -80,7 +87,7 @@ def _is_lost_race(error: DBAPIError) -> bool:
 
 def _json(value: object) -> str:
     """JSON with characters as they are: SQLite looks names up as they are written, not as they are escaped."""
-    return json.dumps(value, ensure_ascii=False)
+    return msgspec.json.encode(value).decode()
 
 
 def journal_mode() -> str:
@@ -99,6 +106,8 @@ def _make_sqlite_exact(engine: Engine) -> None:
         cursor.execute(f"PRAGMA journal_mode = {journal_mode()}")
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute(f"PRAGMA cache_size = -{CACHE_KILOBYTES}")
+        cursor.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         cursor.close()
 
     @event.listens_for(engine, "begin")

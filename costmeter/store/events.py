@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, select
 
 from costmeter.core.events import UsageEvent
 from costmeter.core.usage import Usage
-from costmeter.store.tables import EventRow, IdentityRow, PendingRow
+from costmeter.store import bulk
+from costmeter.store.tables import AccountRow, EventRow, IdentityRow, PendingRow
 
 CHUNK = 5_000  # bound parameters of one statement stay below SQLite's limit
 
 Identity = tuple[str, str, bytes]  # account, provider, 16 bytes
+_NAMED_BY = [IdentityRow.__table__.columns[name] for name in ("account", "provider", "identity")]
+# What posting needs of an event: all but the provider's own object and what else no bill says.
+_POSTED = [EventRow.__table__.columns[name] for name in (
+    "account", "event_key", "completed_at", "event_id", "provider", "project", "user_name", "api_key", "tags", "model",
+    "requested_model", "response_id", "operation_id", "status", "started_at", "cache_hit_tokens", "cache_miss_tokens",
+    "output_tokens", "reasoning_tokens", "detail",
+)]  # fmt: skip
 
 
 class StoredEvent(NamedTuple):
@@ -25,89 +33,85 @@ class StoredEvent(NamedTuple):
     event: UsageEvent
 
 
-def known(connection: Connection, identities: Iterable[Identity]) -> dict[Identity, StoredEvent]:
+def known(connection: Connection, identities: Collection[Identity]) -> dict[Identity, StoredEvent]:
     """The events that these identities stand for, as far as they are recorded."""
-    wanted: dict[tuple[str, str], list[bytes]] = defaultdict(list)
-    for account, provider, identity in identities:
-        wanted[account, provider].append(identity)
     found = {}
-    for (account, provider), values in wanted.items():
-        for start in range(0, len(values), CHUNK):
-            where = (
-                IdentityRow.account == account,
-                IdentityRow.provider == provider,
-                IdentityRow.identity.in_(values[start : start + CHUNK]),
-            )
-            query = select(IdentityRow.identity, *EventRow.__table__.columns).join(
-                EventRow, of_one_event(EventRow, IdentityRow)
-            )
-            for row in connection.execute(query.where(*where)):
-                found[account, provider, row.identity] = stored_event(row)
+    wanted = sorted(identities)
+    for start in range(0, len(wanted), CHUNK):
+        asked = bulk.listed(connection, _NAMED_BY, wanted[start : start + CHUNK])
+        query = (
+            select(IdentityRow.provider.label("named_by"), IdentityRow.identity, *EventRow.__table__.columns)
+            .select_from(asked)
+            .join(IdentityRow, and_(*(column == asked.c[column.key] for column in _NAMED_BY)))
+            .join(EventRow, of_one_event(EventRow, IdentityRow))
+        )
+        for row in connection.execute(query):
+            found[row.account, row.named_by, row.identity] = stored_event(row)
     return found
+
+
+def add_identities(connection: Connection, identities: Iterable[tuple[Identity, StoredEvent]]) -> None:
+    """Write what stands for new events; one that another writer added before or meanwhile raises IntegrityError."""
+    rows = [
+        {
+            "account": account,
+            "provider": provider,
+            "identity": identity,
+            "event_key": stored.event_key,
+            "completed_at": stored.event.completed_at,
+        }
+        # In one order everywhere: recorders of the same calls wait for each other instead of in a circle.
+        for (account, provider, identity), stored in sorted(identities, key=itemgetter(0))
+    ]
+    bulk.add(connection, IdentityRow, rows)
 
 
 def add(
     connection: Connection,
     events: Sequence[StoredEvent],
-    identities: Sequence[tuple[Identity, StoredEvent]],
     supersedes: Mapping[bytes, StoredEvent],
     received_at: datetime,
 ) -> None:
-    """Write new events with their identities; measured ones wait for their charge.
-
-    An identity that another writer added meanwhile raises IntegrityError: the transaction is to be run again.
-    """
-    if identities:
-        connection.execute(
-            insert(IdentityRow),
-            [
-                {
-                    "account": account,
-                    "provider": provider,
-                    "identity": identity,
-                    "event_key": stored.event_key,
-                    "completed_at": stored.event.completed_at,
-                }
-                # In one order everywhere: recorders of the same calls wait for each other instead of in a circle.
-                for (account, provider, identity), stored in sorted(identities, key=lambda named: named[0])
-            ],
-        )
-    if events:
-        connection.execute(insert(EventRow), [_row(stored, supersedes, received_at) for stored in events])
+    """Write new events; measured ones wait for their charge."""
+    bulk.add(connection, EventRow, [_row(stored, supersedes, received_at) for stored in events])
     pending = [
         {"account": event.account, "event_key": key, "completed_at": event.completed_at}
         for key, event in events
         if event.usage is not None
     ]
-    if pending:
-        connection.execute(insert(PendingRow), pending)
+    bulk.add(connection, PendingRow, pending)
 
 
-def pending_accounts(connection: Connection) -> list[str]:
-    """The accounts that have measured calls without a charge."""
-    return list(connection.scalars(select(PendingRow.account).distinct().order_by(PendingRow.account)))
+def pending_accounts(connection: Connection, names: Collection[str] | None = None) -> list[str]:
+    """The accounts, of all or of those named, that have measured calls without a charge."""
+    query = select(AccountRow.account).where(exists().where(PendingRow.account == AccountRow.account))
+    if names is not None:
+        query = query.where(bulk.among(connection, AccountRow.account, names))
+    return list(connection.scalars(query.order_by(AccountRow.account)))
 
 
 def count_pending(connection: Connection, *where: ColumnElement[bool]) -> int:
     return connection.scalar(select(func.count()).select_from(PendingRow).where(*where)) or 0
 
 
-def oldest_pending(connection: Connection, account: str, limit: int) -> list[StoredEvent]:
-    """The measured calls of an account that wait for their charge, in order of arrival."""
+def oldest_pending(connection: Connection, names: Collection[str], limit: int) -> list[StoredEvent]:
+    """The measured calls of these accounts that wait for their charge, account by account in order of arrival.
+
+    They come without the provider's own usage object, which posting has no use for.
+    """
     query = (
-        select(*EventRow.__table__.columns)
+        select(*_POSTED)
         .join(PendingRow, of_one_event(EventRow, PendingRow))
-        .where(PendingRow.account == account)
-        .order_by(PendingRow.event_key)
+        .where(bulk.among(connection, PendingRow.account, names))
+        .order_by(PendingRow.account, PendingRow.event_key)
         .limit(limit)
     )
-    return [stored_event(row) for row in connection.execute(query)]
+    return [_posted_event(row) for row in connection.execute(query)]
 
 
-def remove_pending(connection: Connection, account: str, keys: Sequence[bytes]) -> None:
-    for start in range(0, len(keys), CHUNK):
-        where = PendingRow.event_key.in_(keys[start : start + CHUNK])
-        connection.execute(delete(PendingRow).where(PendingRow.account == account, where))
+def remove_pending(connection: Connection, stored: Sequence[StoredEvent]) -> None:
+    keys = [(event.account, event_key) for event_key, event in stored]
+    bulk.remove(connection, PendingRow, ("account", "event_key"), keys)
 
 
 def stored_event(row: Row[Any]) -> StoredEvent:
@@ -138,6 +142,19 @@ def stored_event(row: Row[Any]) -> StoredEvent:
         detail=row.detail,
     )
     return StoredEvent(row.event_key, event)
+
+
+def _posted_event(row: Row[Any]) -> StoredEvent:
+    """The event of a row that has what posting needs."""
+    (
+        account, event_key, completed_at, event_id, provider, project, user, api_key, tags, model, requested_model,
+        response_id, operation_id, status, started_at, hit, miss, output, reasoning, detail,
+    ) = tuple(row)  # fmt: skip
+    fields = (
+        event_id, account, project, user, api_key, tags, provider, model, requested_model, response_id, operation_id,
+        status, started_at, completed_at, Usage(hit, miss, output, reasoning), None, None, None, None, detail,
+    )  # fmt: skip
+    return StoredEvent(event_key, UsageEvent(*fields))
 
 
 def of_one_event(left: Any, right: Any) -> ColumnElement[bool]:

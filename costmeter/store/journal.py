@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from costmeter.core.events import digest
 from costmeter.core.ledger import is_balanced
 from costmeter.core.money import MAX_AMOUNT
 from costmeter.core.periods import format_instant
 from costmeter.store.accounts import Account
+from costmeter.store.bulk import Batch, among
 from costmeter.store.tables import EntryRow, LineRow, PeriodRow
 
 
@@ -28,8 +29,8 @@ class Entry(NamedTuple):
     lines: Mapping[str, int]
 
 
-def append(connection: Connection, account: Account, entries: Sequence[Entry]) -> Account:
-    """Write entries and return the account as it stands after them; an unbalanced entry is a defect and raises."""
+def append(batch: Batch, account: Account, entries: Sequence[Entry]) -> Account:
+    """Book entries and return the account as it stands after them; an unbalanced entry is a defect and raises."""
     rows, lines = [], []
     chain = account.chain
     for entry in entries:
@@ -43,10 +44,8 @@ def append(connection: Connection, account: Account, entries: Sequence[Entry]) -
         rows.append(row)
         for name, amount in entry.lines.items():
             lines.append({"account": account.account, "seq": entry.seq, "journal_account": name, "amount": amount})
-    if rows:
-        connection.execute(insert(EntryRow), rows)
-    if lines:
-        connection.execute(insert(LineRow), lines)
+    batch.add(EntryRow, rows)
+    batch.add(LineRow, lines)
     return account._replace(chain=chain, version=entries[-1].seq if entries else account.version)
 
 
@@ -57,6 +56,10 @@ def link(chain: bytes, account: str, entry: Entry) -> bytes:
     return digest([*head, entry.facts.hex(), sorted(entry.lines.items())])
 
 
-def closed_months(connection: Connection, account: str) -> set[str]:
-    where = (PeriodRow.account == account, PeriodRow.state == "closed")
-    return set(connection.scalars(select(PeriodRow.month).where(*where)))
+def closed_months(connection: Connection, names: Collection[str]) -> dict[str, set[str]]:
+    """The closed months of each of these accounts."""
+    months: dict[str, set[str]] = {name: set() for name in names}
+    where = (among(connection, PeriodRow.account, names), PeriodRow.state == "closed")
+    for account, month in connection.execute(select(PeriodRow.account, PeriodRow.month).where(*where)):
+        months[account].add(month)
+    return months

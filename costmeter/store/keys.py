@@ -7,7 +7,6 @@ import itertools
 import os
 import threading
 import time
-import uuid
 from contextlib import suppress
 
 _COUNTER_BITS = 42  # random tail of a key below its millisecond and 32 bits of order within it
@@ -73,9 +72,9 @@ def identity_key(kind: str, text: str) -> bytes:
     """
     if kind == "event" and len(text) == 36:
         with suppress(ValueError):
-            parsed = uuid.UUID(text)
-            if str(parsed) == text:
-                return parsed.bytes
+            key = bytes.fromhex(text.replace("-", ""))
+            if key_text(key) == text:
+                return key
     return _hashed(kind, text)
 
 

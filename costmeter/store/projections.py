@@ -9,6 +9,7 @@ from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, sel
 from costmeter.core.errors import FrozenError
 from costmeter.store import accounts, credits
 from costmeter.store.accounts import Account
+from costmeter.store.bulk import Batch
 from costmeter.store.checkpoints import Checkpoint
 from costmeter.store.credits import CreditBalance
 from costmeter.store.events import of_one_event
@@ -39,9 +40,10 @@ def rebuild(connection: Connection, account: Account) -> Checkpoint:
     seq = max(account.version, *_newest_facts(connection, name))
     connection.execute(delete(CreditBalanceRow).where(CreditBalanceRow.account == name))
     rows = [{"account": name, "credit_id": key, **balance._asdict()} for key, balance in balances.items()]
-    if rows:
-        connection.execute(insert(CreditBalanceRow), rows)
-    accounts.save(connection, account._replace(version=seq, overdraft=overdraft, chain=chain))
+    batch = Batch(connection)
+    batch.add(CreditBalanceRow, rows)
+    accounts.save(batch, account._replace(version=seq, overdraft=overdraft, chain=chain))
+    batch.write()
     _rebuild_pending(connection, name)
     remaining = {key: balance.remaining for key, balance in balances.items()}
     expired = {key: balance.expired for key, balance in balances.items()}

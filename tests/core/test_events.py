@@ -395,3 +395,46 @@ def test_two_unmetered_calls_can_be_one() -> None:
     body = a_body(usage=None, reason="closed early")
     assert read_event(body).is_same_call(read_event(body | {"event_id": "e2"}))
     assert not read_event(body).is_same_call(read_event(a_body()))
+
+
+class LongWay(str):
+    """A text that no short cut takes."""
+
+    __slots__ = ()
+
+
+class Body(dict[str, Any]):
+    """A body that no short cut takes."""
+
+
+def the_long_way(body: dict[str, Any]) -> dict[str, Any]:
+    """The same body, to be read by the general rules."""
+    texts = {name: LongWay(value) if isinstance(value, str) else value for name, value in body.items()}
+    return Body(texts) | {"tags": {name: LongWay(value) for name, value in body["tags"].items()}}
+
+
+TEXTS = st.one_of(
+    st.text(max_size=TEXT_LENGTH + 2),
+    st.text("sk-cm_Bearer 0a~é\x00\x7f\u2028\ud800", max_size=40),
+    st.text("abc 0", max_size=4),
+    st.sampled_from([KEY, f"Bearer {KEY}", "x" * TEXT_LENGTH, "x" * (TEXT_LENGTH + 1), "", " ", "None", "null"]),
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*TEXT_FIELDS, *ID_FIELDS, "account", "provider"]),
+        st.one_of(TEXTS, st.sampled_from(["deepseek", None, 0, False, 7, [], {}, "x" * 64, "x" * 65])),
+        max_size=8,
+    ),
+    st.dictionaries(TEXTS, TEXTS, max_size=3),
+)
+def test_a_text_is_kept_or_refused_as_the_general_rule_says(texts: dict[str, Any], tags: dict[str, str]) -> None:
+    def read(body: Any) -> object:
+        try:
+            return read_event(body)
+        except InputError as error:
+            return str(error)
+
+    body = a_body(**({"account": "a", "provider": "deepseek"} | texts), tags=tags)
+    assert read(body) == read(the_long_way(body))

@@ -230,3 +230,35 @@ def test_the_first_and_the_last_month_are_there_in_every_zone(name: str, month: 
 def test_what_is_no_zone_is_refused_by_name(name: str) -> None:
     with pytest.raises(InputError, match=r"^account.timezone .*: is no IANA time zone; use one such as UTC or "):
         zone(name, "account.timezone")
+
+
+class LongWay(str):
+    """A text that no short cut takes: what the general rule makes of it."""
+
+    __slots__ = ()
+
+
+DIGITS = st.text("0123456789", min_size=1, max_size=4)
+SHAPES = st.sampled_from(["{}-{}-{}T{}:{}:{}Z", "{}-{}-{}T{}:{}:{}.{}Z", "{}-{}-{}t{}:{}:{}z", "{}-W{}-{}T{}:{}:{}Z",
+                          "{}{}{}T{}{}{}Z", "{}-{}-{}T{}:{}:{},{}Z", "{}-{}-{} {}:{}:{}.{}+{}:{}"])  # fmt: skip
+PARTS = st.tuples(*[st.one_of(DIGITS, st.sampled_from(["2025", "02", "29", "24", "60", "+1", " 1", "٣", "0a"]))] * 9)
+WRITTEN = st.one_of(
+    instants.map(format_instant),
+    instants.map(lambda instant: instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")),
+    st.builds(lambda shape, parts: shape.format(*parts), SHAPES, PARTS),
+    st.text("0123456789-:.TZtz+W ", min_size=20, max_size=27),
+    st.sampled_from(["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z", "2025-03-01T24:00:00Z"]),
+)
+
+
+@given(WRITTEN)
+def test_the_short_cut_of_usual_instants_gives_what_the_rule_gives(text: str) -> None:
+    def read(value: str) -> object:
+        try:
+            instant = parse_instant(value)
+        except InputError as error:
+            return str(error)
+        assert instant.tzinfo is UTC
+        return instant
+
+    assert read(text) == read(LongWay(text))

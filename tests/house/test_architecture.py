@@ -24,7 +24,7 @@ EDGES = ("recorder", "gateway", "api", "web", "jobs", "reports", "exports", "ale
 FROM_ELSEWHERE: dict[str, set[str]] = {
     "core": set(),
     "prices": set(),
-    "store": {"sqlalchemy", "alembic"},
+    "store": {"sqlalchemy", "alembic", "msgspec", "psycopg"},
     "services": {"sqlalchemy", "pandas", "numpy"},
 }
 # `verify` prices again by the book that each charge was priced by, which it reads from the stored edition.

@@ -17,7 +17,7 @@ from costmeter.reports.spend import AMOUNTS, DOUBTS, MEASURES, SpendReport, spen
 from costmeter.services.post_charges import post_charges
 from costmeter.services.record_calls import Broken
 from costmeter.services.verify import verify
-from costmeter.store import charges
+from costmeter.store import bulk
 from costmeter.store.engine import in_transaction, reading
 from costmeter.store.scope import Scope
 from costmeter.store.tables import ChargeRow
@@ -459,7 +459,7 @@ class TestDoubtsOfTheClock:
         (charge,) = [row for row in rows(near, ChargeRow) if row["flags"] == "clock_near_band"]
         taken_back = {name: -charge[name] for name in (*COSTS, *PARTS, *SAVINGS, "sign")}
         reversal = charge | taken_back | {"revision": 2, "supersedes": 1, "seq": 99}
-        in_transaction(near, lambda connection: charges.add(connection, [reversal], []))
+        in_transaction(near, lambda connection: bulk.add(connection, ChargeRow, [reversal]))
 
         assert self.found(near) == (3, "3.30")
 

@@ -55,6 +55,12 @@ class TestOpening:
             open_engine(url)
         assert "pw" not in str(caught.value)
 
+    def test_another_driver_is_refused(self) -> None:
+        with pytest.raises(
+            InputError, match=r"postgresql\+psycopg_async': use postgresql:// \(the driver is psycopg\)"
+        ):
+            open_engine("postgresql+psycopg_async://h/db")
+
     def test_sqlite_commits_are_durable_and_foreign_keys_enforced(self, sqlite_url: str) -> None:
         engine = open_engine(sqlite_url)
         with engine.connect() as connection:

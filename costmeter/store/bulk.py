@@ -1,0 +1,216 @@
+"""Many rows at once, by what each driver is fastest at: binary COPY on PostgreSQL, prepared tuples on SQLite.
+
+Rows are mappings of every column's name to a value as the model has it; what a model's type refuses is refused here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Engine,
+    FromClause,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Text,
+    any_,
+    bindparam,
+    delete,
+    event,
+    func,
+    literal,
+    update,
+)
+from sqlalchemy import column as sql_column
+from sqlalchemy import values as sql_values
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.sql.elements import KeyedColumnElement
+from sqlalchemy.types import JSON, TypeEngine
+
+from costmeter.core.money import MAX_AMOUNT
+from costmeter.core.periods import EPOCH, as_utc, to_micros
+from costmeter.store.tables import Table
+from costmeter.store.types import ExactMoney, UtcInstant
+
+_COPY = "costmeter_copy"  # the execution option that hands types and rows to the driver
+_BEFORE_2000 = to_micros(EPOCH.replace(year=2000))  # PostgreSQL counts its microseconds from then on
+
+
+class _Sent(NamedTuple):
+    """How the values of a column go over the wire: as which type, and made so by what (None: as they are)."""
+
+    kind: str
+    made: Callable[[Sequence[Any]], Sequence[Any]] | None = None
+
+
+def add(connection: Connection, table: type[Table], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows; one that is there already raises IntegrityError, as it does in any other insert."""
+    if not rows:
+        return
+    columns = table.__table__.columns
+    names = columns.keys()
+    is_postgresql = connection.dialect.name == "postgresql"
+    sent = [_sent(column.type, is_postgresql) for column in columns]
+    values = _made(sent, map(itemgetter(*names), rows))
+    into = f"{table.__tablename__} ({', '.join(names)})"
+    if is_postgresql:
+        options = {_COPY: ([column.kind for column in sent], values)}
+        connection.exec_driver_sql(f"COPY {into} FROM STDIN (FORMAT BINARY)", execution_options=options)
+    else:
+        insert = f"INSERT INTO {into} VALUES ({', '.join('?' * len(names))})"  # noqa: S608  names of our own tables
+        connection.exec_driver_sql(insert, list(values))
+
+
+def change(connection: Connection, table: type[Table], by: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Set columns of the rows that `by` names to what is given for each."""
+    if not rows:
+        return
+    columns = table.__table__.columns
+    if connection.dialect.name == "postgresql":
+        given = listed(connection, [columns[name] for name in rows[0]], [tuple(row.values()) for row in rows])
+        found = update(table).where(*(columns[name] == given.c[name] for name in by))
+        connection.execute(found.values({name: given.c[name] for name in rows[0] if name not in by}))
+    else:
+        found = update(table).where(*(columns[name] == bindparam(f"_{name}") for name in by))
+        values = found.values({name: bindparam(name) for name in rows[0] if name not in by})
+        connection.execute(values, [{f"_{name}" if name in by else name: row[name] for name in row} for row in rows])
+
+
+def remove(connection: Connection, table: type[Table], by: Sequence[str], keys: Sequence[tuple[Any, ...]]) -> None:
+    """Delete the rows that these keys name."""
+    if not keys:
+        return
+    columns = [table.__table__.columns[name] for name in by]
+    if connection.dialect.name == "postgresql":
+        given = listed(connection, columns, keys)
+        connection.execute(delete(table).where(*(column == given.c[column.key] for column in columns)))
+    else:
+        one = delete(table).where(*(column == bindparam(f"_{column.key}") for column in columns))
+        connection.execute(one, [{f"_{name}": value for name, value in zip(by, key, strict=True)} for key in keys])
+
+
+def listed(
+    connection: Connection, columns: Sequence[KeyedColumnElement[Any]], rows: Sequence[tuple[Any, ...]]
+) -> FromClause:
+    """Rows as a table to join with, so that one statement looks up, changes or deletes what each of them names."""
+    if connection.dialect.name == "postgresql":
+        arrays = [
+            literal(list(values), ARRAY(column.type))
+            for column, values in zip(columns, zip(*rows, strict=True), strict=True)
+        ]
+        given = func.unnest(*arrays).table_valued(*(sql_column(column.key, column.type) for column in columns))
+        return given.render_derived("given")
+    return sql_values(*(sql_column(column.key, column.type) for column in columns)).data(list(rows)).cte("given")
+
+
+def among(connection: Connection, column: Any, texts: Collection[str]) -> ColumnElement[bool]:
+    """That a column has one of these texts: one parameter, where IN has to be written anew for every number of them."""
+    if connection.dialect.name == "postgresql":
+        found: ColumnElement[bool] = column == any_(literal(list(texts), ARRAY(Text())))
+        return found
+    return column.in_(texts)  # type: ignore[no-any-return]  # of a column of whatever table
+
+
+@dataclass
+class Batch:
+    """What the ledgers of any number of accounts wrote, collected so that few statements write it."""
+
+    connection: Connection
+    added: dict[type[Table], list[Mapping[str, Any]]] = field(default_factory=dict)
+    changed: dict[tuple[type[Table], tuple[str, ...]], list[Mapping[str, Any]]] = field(default_factory=dict)
+
+    def add(self, table: type[Table], rows: Iterable[Mapping[str, Any]]) -> None:
+        self.added.setdefault(table, []).extend(rows)
+
+    def change(self, table: type[Table], by: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> None:
+        self.changed.setdefault((table, by), []).extend(rows)
+
+    def write(self) -> None:
+        """Write what was collected: rows in the order in which their tables were first named, then changes."""
+        for table, rows in self.added.items():
+            add(self.connection, table, rows)
+        for (table, by), rows in self.changed.items():
+            change(self.connection, table, by, rows)
+        self.added, self.changed = {}, {}
+
+
+def enable_copy(engine: Engine) -> None:
+    """Let `add` reach the driver's COPY, seen by SQLAlchemy's events and errors like any other statement."""
+    from psycopg.types.string import BytesBinaryDumper  # the package is optional, and here it is in use
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: Any) -> None:
+        # The newest dumper of a type is the one that COPY takes: else one in Python, made for the DBAPI's Binary.
+        connection.adapters.register_dumper(bytes, BytesBinaryDumper)
+
+    @event.listens_for(engine, "do_execute")
+    def _on_execute(cursor: Any, statement: str, _parameters: Any, context: Any) -> bool:
+        if _COPY not in context.execution_options:
+            return False
+        kinds, rows = context.execution_options[_COPY]
+        with cursor.copy(statement) as copy:
+            copy.set_types(kinds)
+            for row in rows:
+                copy.write_row(row)
+        return True
+
+
+def _made(sent: Sequence[_Sent], rows: Iterable[tuple[Any, ...]]) -> Iterable[tuple[Any, ...]]:
+    """The rows as they are sent, made column by column: most columns need nothing done."""
+    columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+    for number, (_, made) in enumerate(sent):
+        if made is not None:
+            columns[number] = made(columns[number])
+    return zip(*columns, strict=True)
+
+
+def _sent(kind: TypeEngine[Any], is_postgresql: bool) -> _Sent:
+    if isinstance(kind, UtcInstant):
+        return _Sent("int8", _micros_of_2000 if is_postgresql else _micros)
+    if isinstance(kind, ExactMoney):
+        return _Sent("int8", _money)
+    if isinstance(kind, JSON):
+        return _Sent("bytea", _jsonb if is_postgresql else _json)
+    for sql, name in ((SmallInteger, "int2"), (BigInteger, "int8"), (Integer, "int4"), (LargeBinary, "bytea")):
+        if isinstance(kind, sql):
+            return _Sent(name)
+    return _Sent("text")
+
+
+def _micros(column: Sequence[Any]) -> list[int | None]:
+    """Each instant once: most columns have few, such as the one of receipt."""
+    made: dict[Any, int | None] = {None: None}
+    for value in set(column) - made.keys():
+        made[value] = to_micros(value if value.tzinfo is UTC else as_utc(value))
+    return [made[value] for value in column]
+
+
+def _micros_of_2000(column: Sequence[Any]) -> list[int | None]:
+    """The binary form of TIMESTAMPTZ is an integer, which the driver's compiled code writes faster than a datetime."""
+    return [None if micros is None else micros - _BEFORE_2000 for micros in _micros(column)]
+
+
+def _money(column: Sequence[Any]) -> Sequence[Any]:
+    for value in column:
+        if value is not None and (type(value) is not int or abs(value) > MAX_AMOUNT):
+            raise TypeError(f"an amount is an int of 10^-12 within 64 bits, not {value!r}")
+    return column
+
+
+def _json(column: Sequence[Any]) -> list[str | None]:
+    """JSON with characters as they are, not escaped: SQLite looks names up as they are written."""
+    return [None if value is None else msgspec.json.encode(value).decode() for value in column]
+
+
+def _jsonb(column: Sequence[Any]) -> list[bytes | None]:
+    """The binary form of JSONB is its version, 1, and the text."""
+    return [None if value is None else b"\x01" + msgspec.json.encode(value) for value in column]

@@ -1,0 +1,145 @@
+"""Rows written in bulk are those that the models would write, value by value, and as strictly checked."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, Engine, insert, select, text
+from sqlalchemy.exc import IntegrityError
+
+from costmeter.core.errors import InputError
+from costmeter.core.money import MAX_AMOUNT
+from costmeter.core.periods import FIRST_INSTANT, LAST_INSTANT, MICROSECOND
+from costmeter.store import bulk
+from costmeter.store.engine import in_transaction, open_engine
+from costmeter.store.tables import ChargeRow, DeductionRow, EventRow, IdentityRow, QuarantineRow, Table
+from tests.make import MARCH, at, counted, rows
+
+INSTANTS = st.datetimes(
+    FIRST_INSTANT.replace(tzinfo=None),
+    (LAST_INSTANT - MICROSECOND).replace(tzinfo=None),
+    timezones=st.just(UTC),
+)
+LONG = st.integers(-MAX_AMOUNT, MAX_AMOUNT)
+WORDS = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=20)
+PLAIN = st.one_of(st.none(), st.booleans(), LONG, st.floats(-1e15, 1e15), WORDS)
+OBJECTS = st.dictionaries(WORDS, st.one_of(PLAIN, st.lists(PLAIN, max_size=3), st.dictionaries(WORDS, PLAIN)))
+EVENTS = st.fixed_dictionaries(
+    {
+        "account": WORDS,
+        "event_key": st.binary(min_size=16, max_size=16),
+        "completed_at": INSTANTS,
+        "event_id": WORDS,
+        "provider": WORDS,
+        **{name: st.one_of(st.none(), WORDS) for name in ("project", "user_name", "api_key", "requested_model")},
+        **{name: st.one_of(st.none(), WORDS) for name in ("response_id", "operation_id", "error_code", "reason")},
+        "tags": OBJECTS,
+        "model": WORDS,
+        "status": WORDS.map(lambda text: text[:16]),
+        "started_at": st.one_of(st.none(), INSTANTS),
+        "received_at": INSTANTS,
+        **{name: st.one_of(st.none(), LONG) for name in ("cache_hit_tokens", "cache_miss_tokens", "output_tokens")},
+        "reasoning_tokens": st.one_of(st.none(), LONG),
+        "usage": st.one_of(st.none(), OBJECTS),
+        "http_status": st.one_of(st.none(), st.integers(-(2**15), 2**15 - 1)),
+        "detail": OBJECTS,
+        "supersedes": st.one_of(st.none(), st.binary(min_size=16, max_size=16)),
+        "supersedes_at": st.one_of(st.none(), INSTANTS),
+    }
+)
+
+
+def written(engine: Engine, row: dict[str, Any], *, in_bulk: bool) -> dict[str, Any]:
+    """What is read of a row that was written one way or the other; nothing stays."""
+    with engine.connect() as connection:
+        if in_bulk:
+            bulk.add(connection, EventRow, [row])
+        else:
+            connection.execute(insert(EventRow), row)
+        (found,) = connection.execute(select(*EventRow.__table__.columns)).mappings()
+        connection.rollback()
+    return dict(found)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(EVENTS)
+def test_a_row_written_in_bulk_reads_like_one_written_by_its_model(engine: Engine, row: dict[str, Any]) -> None:
+    assert written(engine, row, in_bulk=True) == written(engine, row, in_bulk=False) == row
+
+
+def an_identity(number: int = 1, **changes: Any) -> dict[str, Any]:
+    key = number.to_bytes(16)
+    return {"account": "a", "provider": "p", "identity": key, "event_key": key, "completed_at": at(MARCH)} | changes
+
+
+def add(engine: Engine, table: type[Table], *written: dict[str, Any]) -> None:
+    in_transaction(engine, lambda connection: bulk.add(connection, table, written))
+
+
+def test_an_instant_of_another_zone_is_the_same_instant(engine: Engine) -> None:
+    add(engine, IdentityRow, an_identity(completed_at=at(MARCH).astimezone(timezone(timedelta(hours=8)))))
+    assert rows(engine, IdentityRow)[0]["completed_at"] == at(MARCH)
+
+
+def test_a_naive_instant_is_refused(engine: Engine) -> None:
+    with pytest.raises(InputError, match="has no time zone"):
+        add(engine, IdentityRow, an_identity(completed_at=datetime(2025, 3, 3)))  # noqa: DTZ001
+
+
+@pytest.mark.parametrize("amount", [1.0, True, MAX_AMOUNT + 1])
+def test_an_amount_that_is_no_exact_one_is_refused(engine: Engine, amount: object) -> None:
+    key = bytes(16)
+    deduction = {"account": "a", "event_key": key, "completed_at": at(MARCH), "revision": 1, "ordinal": 0}
+    with pytest.raises(TypeError, match="an amount is an int"):
+        add(engine, DeductionRow, deduction | {"credit_id": 1, "kind": "granted", "amount": amount})
+    assert counted(engine, DeductionRow) == [0]
+
+
+def test_a_column_that_is_left_out_is_named(engine: Engine) -> None:
+    with pytest.raises(KeyError, match="completed_at"):
+        add(engine, IdentityRow, {name: value for name, value in an_identity().items() if name != "completed_at"})
+
+
+def test_a_row_that_is_there_already_takes_all_of_them_back(engine: Engine) -> None:
+    add(engine, IdentityRow, an_identity(1))
+
+    def work(connection: Connection) -> None:
+        with pytest.raises(IntegrityError), connection.begin_nested():
+            bulk.add(connection, IdentityRow, [an_identity(2), an_identity(1), an_identity(3)])
+        bulk.add(connection, IdentityRow, [an_identity(4)])
+
+    in_transaction(engine, work)
+    assert [row["identity"][-1] for row in rows(engine, IdentityRow, IdentityRow.identity)] == [1, 4]
+
+
+def test_a_row_that_breaks_a_constraint_is_refused(engine: Engine) -> None:
+    charge = dict.fromkeys(ChargeRow.__table__.columns.keys(), 0) | {
+        "account": "a", "event_key": bytes(16), "completed_at": at(MARCH), "booked_at": at(MARCH), "sign": 2,
+        "billing_month": "2025-03", "adjusts": None, "status": "priced", "currency": "USD", "edition": "e",
+        "tariff": "t", "band": "flat", "flags": None,
+    }  # fmt: skip
+    with pytest.raises(IntegrityError, match="charge_counts_once"):
+        add(engine, ChargeRow, charge)
+
+
+def test_nothing_is_no_statement(engine: Engine) -> None:
+    add(engine, QuarantineRow)
+
+
+def test_a_connection_that_is_cut_while_rows_go_over_it_is_an_error_of_the_database(postgres_url: str) -> None:
+    engine = open_engine(postgres_url)
+    with engine.connect() as connection, engine.connect() as other:
+        pid = connection.scalar(text("SELECT pg_backend_pid()"))
+        other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+        with pytest.raises(Exception, match="terminating connection") as caught:
+            bulk.add(connection, IdentityRow, [an_identity(number) for number in range(10)])
+        assert connection.invalidated
+        assert type(caught.value).__module__ == "sqlalchemy.exc"
+        connection.rollback()
+    add(engine, IdentityRow, an_identity())
+    assert counted(engine, IdentityRow) == [1]
+    engine.dispose()
