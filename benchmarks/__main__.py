@@ -1,4 +1,4 @@
-"""`make bench` runs every benchmark; `python -m benchmarks prices` or `... recorder` runs one."""
+"""`make bench` runs every benchmark; `python -m benchmarks prices` or `... bulk --calls 1000000` runs one."""
 
 from __future__ import annotations
 
@@ -8,28 +8,42 @@ import platform
 import sys
 from collections.abc import Callable, Iterable
 
-from benchmarks import price_quote, row
+from benchmarks import price_litellm, price_quote, repricing, row
+from benchmarks.bulk import compare as bulk
 from benchmarks.recorder import compare, parts, table
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", nargs="?", choices=sorted(BENCHMARKS), help="one benchmark; without it all are run")
-    chosen = parser.parse_args().name
+    parser.add_argument(
+        "--calls", type=int, help="how many calls bulk and repricing take; without it they take millions"
+    )
+    options = parser.parse_args()
     print(f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores{_load()}")
     for name, benchmark in BENCHMARKS.items():
-        if chosen in (None, name):
+        if options.name in (None, name):
             print(f"\n== {name}")
-            for line in benchmark():
+            for line in benchmark(options.calls):
                 print(line, flush=True)
     return 0
 
 
-def _prices() -> Iterable[str]:
-    return row.lines(price_quote.rows())
+def _prices(_: int | None) -> Iterable[str]:
+    yield from row.lines(price_quote.rows())
+    yield ""
+    yield from price_litellm.lines()
 
 
-def _recorder() -> Iterable[str]:
+def _bulk(calls: int | None) -> Iterable[str]:
+    return bulk.lines(calls or bulk.CALLS)
+
+
+def _repricing(calls: int | None) -> Iterable[str]:
+    return repricing.lines(calls or repricing.CALLS)
+
+
+def _recorder(_: int | None) -> Iterable[str]:
     yield from table.lines(compare.compare())
     yield ""
     yield from row.lines(parts.rows())
@@ -40,7 +54,12 @@ def _load() -> str:
     return f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
 
 
-BENCHMARKS: dict[str, Callable[[], Iterable[str]]] = {"prices": _prices, "recorder": _recorder}
+BENCHMARKS: dict[str, Callable[[int | None], Iterable[str]]] = {
+    "prices": _prices,
+    "bulk": _bulk,
+    "repricing": _repricing,
+    "recorder": _recorder,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -51,5 +51,10 @@ def lines(rows: list[Row]) -> Iterator[str]:
     yield f"{'microseconds':<{width}} {'ours':>9} {'rival':>9} {'ratio':>7}  low .. high"
     for row in rows:
         lowest, *_, highest = sorted(row.ratios)
-        figures = f"{row.ours_us:>9.2f} {row.rival_us:>9.2f} {row.ratio:>6.1f}x"
-        yield f"{row.name:<{width}} {figures}  {lowest:.1f} .. {highest:.1f}"
+        figures = f"{_shown(row.ours_us):>9} {_shown(row.rival_us):>9} {_shown(row.ratio):>6}x"
+        yield f"{row.name:<{width}} {figures}  {_shown(lowest)} .. {_shown(highest)}"
+
+
+def _shown(figure: float) -> str:
+    """With three digits that count, or the whole number."""
+    return f"{figure:.3g}" if figure < 100 else f"{figure:.0f}"

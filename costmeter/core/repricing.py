@@ -42,6 +42,12 @@ def covers(periods: list[Period], instant: datetime) -> bool:
     return place > 0 and instant in periods[place - 1]
 
 
+def hull(first: Period, second: Period) -> Period:
+    """The shortest period with both in it."""
+    start = None if first.start is None or second.start is None else min(first.start, second.start)
+    return Period(start, None if first.end is None or second.end is None else max(first.end, second.end))
+
+
 def _step_at(timeline: Timeline, instant: datetime) -> Step | None:
     return timeline.steps[bisect_right(timeline.edges, instant)]
 

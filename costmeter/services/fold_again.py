@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
+from costmeter.core.events import UsageEvent
 from costmeter.core.ledger import TOPPED_UP, Credit, Purse, Repayment, Split, charge_lines
 from costmeter.core.money import MAX_AMOUNT
 from costmeter.services.post_charges import Fold, charge_fact, seal_charges
@@ -27,7 +28,14 @@ from costmeter.store.journal import Entry
 COSTS = ("cost_cache_hit", "cost_cache_miss", "cost_output", "cost")
 MONEY = (*COSTS, "granted", "topped_up", "overdraft", "untracked", "cache_savings", "off_peak_savings")
 
-Price = Mapping[str, Any]  # the columns of a charge that say its price
+
+class Price(NamedTuple):
+    """A call's new price: what it costs, and the columns that say so once its event has been read."""
+
+    cost: int | None
+    columns: Callable[[UsageEvent], Mapping[str, Any]]
+
+
 Prices = Callable[[Sequence[Paid]], Mapping[bytes, Price]]  # the new prices of those calls that have one
 
 
@@ -36,7 +44,7 @@ class Change(NamedTuple):
 
     paid: Paid
     split: Split
-    price: Price
+    price: Price | None
 
 
 class _Row(NamedTuple):
@@ -111,8 +119,8 @@ def fold_again(fold: Fold, since: datetime, prices: Prices = lambda _: {}) -> No
         priced = prices(calls)
         changes = []
         for paid in calls:
-            price = priced.get(paid.event_key, {})
-            split = again.fold(price.get("cost", paid.cost), paid.completed_at)
+            price = priced.get(paid.event_key)
+            split = again.fold(price.cost if price else paid.cost, paid.completed_at)
             if price or split != paid.split:
                 changes.append(Change(paid, split, price))
         _replace(fold, changes)
@@ -133,7 +141,8 @@ def _replace(fold: Fold, changes: Sequence[Change]) -> None:
         booked |= {"billing_month": month, "adjusts": adjusts}
         parts = dict(zip(("granted", "topped_up", "overdraft", "untracked"), change.split, strict=False))
         rows.append(_Row({**charge, **negated(charge), **booked}, change.paid.split.reversed(), stored))
-        rows.append(_Row({**charge, **change.price, **parts, **booked}, change.split, stored))
+        price = change.price.columns(stored.event) if change.price else {}
+        rows.append(_Row({**charge, **price, **parts, **booked}, change.split, stored))
         for revision, row in enumerate(rows[-2:], change.paid.revision + 1):
             row.charge["revision"] = revision
     for _, group in groupby(rows, key=lambda row: row.charge["billing_month"]):

@@ -6,7 +6,7 @@ each call is priced by the present book, and what differs is reversed, charged a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,17 +15,16 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
-from costmeter.core.periods import Period, month_of, month_period
-from costmeter.core.price_book import PriceBook
-from costmeter.core.pricing import Charge, Unpriced, price_usage
-from costmeter.core.repricing import ALWAYS, changed_periods, covers
-from costmeter.core.usage import Usage
-from costmeter.services.fold_again import fold_again
+from costmeter.core.events import UsageEvent
+from costmeter.core.periods import Period, from_micros, month_of, month_period
+from costmeter.core.price_book import PriceBook, overlap
+from costmeter.core.repricing import ALWAYS, changed_periods, covers, hull
+from costmeter.services.fold_again import Price, fold_again
 from costmeter.services.post_charges import open_folds, price_and_marks, price_columns
 from costmeter.store import accounts, charges, editions
 from costmeter.store.accounts import Account
 from costmeter.store.bulk import Batch
-from costmeter.store.charges import Paid, Priced
+from costmeter.store.charges import PRICE, Paid, Priced
 from costmeter.store.engine import in_transaction, reading
 
 ReadBook = Callable[[str], PriceBook]  # the book that the text of an edition holds
@@ -59,6 +58,24 @@ class Repriced:
         self.after += new or 0
 
 
+class Difference(NamedTuple):
+    """A call that the present book charges otherwise: as it is charged, and the values of PRICE as they would be."""
+
+    call: Priced
+    completed_at: datetime
+    price: tuple[Any, ...]
+
+    @property
+    def tariff(self) -> str | None:
+        tariff: str | None = self.price[PRICE.index("tariff")]
+        return tariff
+
+    @property
+    def cost(self) -> int | None:
+        cost: int | None = self.price[PRICE.index("cost")]
+        return cost
+
+
 def reprice(
     engine: Engine,
     names: Sequence[str] | None = None,
@@ -78,11 +95,10 @@ def reprice(
     found: dict[Group, Repriced] = {}
     with reading(engine) as connection:
         for account in accounts.listed(connection, names):
-            for call, priced in _Comparison(connection, account, book, read_book, month).differences(progress):
-                tariff = None if isinstance(priced, Unpriced) else priced.tariff.tariff_id
-                own = month_of(call.completed_at, account.timezone)
-                group = Group(account.account, account.currency, own, tariff, call.project)
-                found.setdefault(group, Repriced()).add(call.cost, _cost(priced))
+            for new in _Comparison(connection, account, book, read_book, month).differences(progress):
+                own = month_of(new.completed_at, account.timezone)
+                group = Group(account.account, account.currency, own, new.tariff, new.call.project)
+                found.setdefault(group, Repriced()).add(new.call.cost, new.cost)
     if not dry_run:
         for name, own in sorted({(group.account, group.month) for group in found}):
             month_again = partial(_reprice_month, name=name, month=own, book=book, read_book=read_book, now=now)
@@ -103,7 +119,7 @@ def _reprice_month(
     editions.keep(connection, book, now)
     batch = Batch(connection)
     (fold,) = open_folds(batch, [account], now)
-    fold_again(fold, first[0].completed_at, comparison.prices)
+    fold_again(fold, first.completed_at, comparison.prices)
     fold.repay()
     fold.expire()
     fold.write()
@@ -122,75 +138,53 @@ class _Comparison:
     _books: dict[str, PriceBook] = field(default_factory=dict)
     _periods: dict[tuple[str, str], list[Period]] = field(default_factory=dict)
 
-    def differences(
-        self, progress: Callable[[int], None] = lambda _: None
-    ) -> Generator[tuple[Priced, Charge | Unpriced]]:
-        """Each call that the present book charges otherwise, by completion, with its new price."""
-        name, edition, period = self.account.account, self.book.edition, self._period()
-        groups = charges.priced_by_others(self.connection, name, edition)
-        models = {(old, model) for old, model in groups if self._changed(old, model)}
+    def differences(self, progress: Callable[[int], None] = lambda _: None) -> Generator[Difference]:
+        """Each call that the present book charges otherwise, by completion."""
+        name, edition = self.account.account, self.book.edition
+        models: dict[str, Period] = {}
+        for old, model in charges.priced_by_others(self.connection, name, edition):
+            for period in self._changed(old, model):
+                models[model] = hull(models.get(model, period), period)
         if not models:
             return
-        of = {model for _, model in models}
-        for calls in charges.prices_in_force(self.connection, name, edition, models=of, period=period):
-            for call in calls:
-                if self._may_change(call.edition, call.model, call.completed_at):
-                    priced = self._price(call)
-                    if _says_otherwise(priced, call):
-                        yield call, priced
+        for calls in charges.prices_in_force(self.connection, name, edition, models=models):
+            yield from self._compare(calls)
             progress(len(calls))
 
-    def prices(self, calls: Sequence[Paid]) -> Mapping[bytes, Mapping[str, Any]]:
-        """The new price columns of those calls that the present book charges otherwise."""
+    def prices(self, calls: Sequence[Paid]) -> Mapping[bytes, Price]:
+        """The new prices of those calls that the present book charges otherwise."""
         some = [call for call in calls if self._may_change(call.edition, call.model, call.completed_at)]
         if not some:
             return {}
-        found = {}
-        for call in charges.prices_of(self.connection, self.account.account, some):
-            if _says_otherwise(self._price(call), call):
-                found[call.event_key] = call
-        events = charges.whole(self.connection, self.account.account, [c for c in some if c.event_key in found])
-        return {
-            key: {
-                **price_columns(*price_and_marks(self.book, stored.event, self.account)),
-                "edition": self.book.edition,
-            }
-            for key, (_, stored) in events.items()
-        }
+        priced = charges.prices_of(self.connection, self.account.account, some)
+        return {found.call.event_key: Price(found.cost, self._columns) for found in self._compare(priced)}
 
-    def _period(self) -> Period:
-        return ALWAYS if self.month is None else month_period(self.month, self.account.timezone)
+    def _compare(self, calls: Sequence[Priced]) -> Iterator[Difference]:
+        """Those calls that the present book charges otherwise: another amount, tariff, band or certainty."""
+        from costmeter.services.price_calls import Calls, price_calls  # no other command waits for NumPy
+
+        columns = Calls.of(call[1:7] for call in calls)
+        rows = (row for prices in price_calls(self.book, columns, self.account.currency) for row in prices.rows())
+        for call, row in zip(calls, rows, strict=True):
+            if row != call.price:
+                found = Difference(call, from_micros(call.completed_at), row)
+                if self._may_change(call.edition, call.model, found.completed_at):
+                    yield found
+
+    def _columns(self, event: UsageEvent) -> Mapping[str, Any]:
+        """What the row of a call's charge says of its price by the present book."""
+        return {**price_columns(*price_and_marks(self.book, event, self.account)), "edition": self.book.edition}
 
     def _may_change(self, edition: str, model: str, completed_at: datetime) -> bool:
-        if edition == self.book.edition or completed_at not in self._period():
-            return False
-        return covers(self._changed(edition, model), completed_at)
+        return edition != self.book.edition and covers(self._changed(edition, model), completed_at)
 
     def _changed(self, edition: str, model: str) -> list[Period]:
+        """The periods, within the month, in which the present book may say otherwise of a model than another."""
         key = (edition, model)
         if key not in self._periods:
             if edition not in self._books:
                 self._books[edition] = self.read_book(editions.text_of(self.connection, edition))
-            self._periods[key] = changed_periods(self._books[edition], self.book, model, self.account.currency)
+            found = changed_periods(self._books[edition], self.book, model, self.account.currency)
+            month = ALWAYS if self.month is None else month_period(self.month, self.account.timezone)
+            self._periods[key] = [shared for period in found if (shared := overlap(period, month))]
         return self._periods[key]
-
-    def _price(self, call: Priced) -> Charge | Unpriced:
-        usage = Usage(call.cache_hit_tokens, call.cache_miss_tokens, call.output_tokens, call.reasoning_tokens)
-        return price_usage(
-            self.book,
-            model=call.model,
-            usage=usage,
-            completed_at=call.completed_at,
-            started_at=call.started_at,
-            currency=self.account.currency,
-        )
-
-
-def _says_otherwise(priced: Charge | Unpriced, call: Priced) -> bool:
-    """Whether a price differs in any amount, in tariff or band, or in how certain it is."""
-    columns = price_columns(priced, ())
-    return any(getattr(call, name) != columns[name] for name in charges.PRICE)
-
-
-def _cost(priced: Charge | Unpriced) -> int | None:
-    return None if isinstance(priced, Unpriced) else priced.total

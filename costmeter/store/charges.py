@@ -6,12 +6,12 @@ A call's charge in force is its newest revision; `upto` asks for what was known 
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby, islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, collate, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, collate, func, or_, select, true
 from sqlalchemy.orm import aliased
 
 from costmeter.core.ledger import Credit, Deduction, Split, rank
@@ -19,9 +19,10 @@ from costmeter.core.periods import Period
 from costmeter.store.bulk import Batch
 from costmeter.store.events import StoredEvent, of_one_event, stored_event
 from costmeter.store.tables import ChargeRow, DeductionRow, EventRow
-from costmeter.store.types import join_halves, sum_halves
+from costmeter.store.types import as_micros, join_halves, sum_halves
 
 CHUNK = 2_000
+_new = tuple.__new__  # a named tuple's own way of being made takes as long as pricing
 
 
 class Paid(NamedTuple):
@@ -44,17 +45,19 @@ PRICE = (
 
 
 class Priced(NamedTuple):
-    """A charge in force by its price: one call, what it used, and by which edition it cost what."""
+    """A charge in force by its price: one call, what it used, and by which edition it cost what.
+
+    Instants are microseconds since 1970: all charges of an account are read like this. `price` is what follows.
+    """
 
     event_key: bytes
-    completed_at: datetime
-    started_at: datetime | None
     model: str
-    project: str | None
+    completed_at: int
+    started_at: int | None
     cache_hit_tokens: int
     cache_miss_tokens: int
     output_tokens: int
-    reasoning_tokens: int
+    project: str | None
     edition: str
     status: str
     tariff: str | None
@@ -66,8 +69,10 @@ class Priced(NamedTuple):
     cache_savings: int
     off_peak_savings: int
 
-
-_OF_EVENT = Priced._fields[:9]
+    @property
+    def price(self) -> tuple[Any, ...]:
+        """The values of PRICE."""
+        return self[9:]
 
 
 def add(batch: Batch, charges: Sequence[dict[str, Any]], deductions: Sequence[dict[str, Any]]) -> None:
@@ -109,31 +114,36 @@ def priced_by_others(connection: Connection, account: str, edition: str) -> list
 
 
 def prices_in_force(
-    connection: Connection, account: str, edition: str, *, models: Collection[str], period: Period
+    connection: Connection, account: str, edition: str, *, models: Mapping[str, Period]
 ) -> Iterator[list[Priced]]:
-    """The prices in force by other editions, of calls of these models that completed in a period, by completion."""
-    query = _prices(account).where(ChargeRow.edition != edition, EventRow.model.in_(models))
-    if period.start is not None:
-        query = query.where(ChargeRow.completed_at >= period.start)
-    if period.end is not None:
-        query = query.where(ChargeRow.completed_at < period.end)
-    query = query.order_by(ChargeRow.completed_at)
-    with connection.execute(query, execution_options={"yield_per": CHUNK}) as result:
+    """The prices in force by other editions, of calls of these models that completed in its period, by completion."""
+    of_models = or_(*(and_(EventRow.model == model, _completed_in(period)) for model, period in models.items()))
+    query = _prices(connection, account).where(ChargeRow.edition != edition, of_models)
+    with connection.execute(query.order_by(ChargeRow.completed_at), execution_options={"yield_per": CHUNK}) as result:
         for rows in result.partitions():
-            yield [Priced(*row) for row in rows]
+            yield [_new(Priced, row) for row in rows]
+
+
+def _completed_in(period: Period) -> ColumnElement[bool]:
+    after = true() if period.start is None else ChargeRow.completed_at >= period.start
+    return and_(after, true() if period.end is None else ChargeRow.completed_at < period.end)
 
 
 def prices_of(connection: Connection, account: str, calls: Sequence[Paid]) -> list[Priced]:
     """The prices in force of these calls."""
-    query = _prices(account).where(
+    query = _prices(connection, account).where(
         ChargeRow.event_key.in_([call.event_key for call in calls]),
         ChargeRow.completed_at.between(calls[0].completed_at, calls[-1].completed_at),
     )
-    return [Priced(*row) for row in connection.execute(query)]
+    return [_new(Priced, row) for row in connection.execute(query)]
 
 
-def _prices(account: str) -> Select[Any]:
-    columns = [getattr(EventRow if name in _OF_EVENT else ChargeRow, name) for name in Priced._fields]
+def _prices(connection: Connection, account: str) -> Select[Any]:
+    columns = [
+        ChargeRow.event_key, EventRow.model, as_micros(connection, ChargeRow.completed_at),
+        as_micros(connection, EventRow.started_at), EventRow.cache_hit_tokens, EventRow.cache_miss_tokens,
+        EventRow.output_tokens, EventRow.project, ChargeRow.edition, *(getattr(ChargeRow, name) for name in PRICE),
+    ]  # fmt: skip
     query = select(*columns).select_from(ChargeRow).join(EventRow, of_one_event(EventRow, ChargeRow))
     later = aliased(ChargeRow)
     replaced = select(later).where(of_one_event(later, ChargeRow), later.revision > ChargeRow.revision)

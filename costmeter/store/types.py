@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Dialect, LargeBinary, Numeric, Text, func, type_coerce
+from sqlalchemy import BigInteger, Connection, Dialect, LargeBinary, Numeric, Text, cast, extract, func, type_coerce
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql import ColumnElement
 from sqlalchemy.types import JSON, TypeDecorator, TypeEngine
@@ -72,6 +72,13 @@ class UtcInstant(TypeDecorator[datetime]):
         if value is None:
             return None
         return as_utc(value) if dialect.name == "postgresql" else from_micros(value)
+
+
+def as_micros(connection: Connection, column: Any) -> ColumnElement[int]:
+    """The microseconds since 1970 of an instant's column, for reading so many that making each a datetime is slow."""
+    if connection.dialect.name == "postgresql":
+        return cast(extract("epoch", column) * 1_000_000, BigInteger)
+    return type_coerce(column, BigInteger)
 
 
 def sum_halves(column: Any) -> tuple[ColumnElement[int], ColumnElement[int]]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from costmeter.core.periods import Period
 from costmeter.core.price_book import PriceBook
 from costmeter.core.pricing import price_usage
-from costmeter.core.repricing import ALWAYS, changed_periods, covers
+from costmeter.core.repricing import ALWAYS, changed_periods, covers, hull
 from costmeter.core.usage import Usage
 from costmeter.services.post_charges import price_columns
 from tests.books import a_book, a_name, a_tariff
@@ -69,6 +69,16 @@ def test_a_period_is_covered_from_its_start_up_to_its_end(instant: str, is_cover
     some = [Period(at("2025-01-01T00:00:00Z"), at("2025-01-02T00:00:00Z")), Period(at("2025-01-03T00:00:00Z"), None)]
     assert covers(some, at(instant)) is is_covered
     assert covers([ALWAYS], at(instant))
+
+
+def test_the_hull_of_two_periods_is_open_where_one_of_them_is() -> None:
+    one, two, three = (at(f"2025-01-0{day}T00:00:00Z") for day in (1, 2, 3))
+    assert (
+        hull(Period(two, three), Period(one, two)) == hull(Period(one, three), Period(two, two)) == Period(one, three)
+    )
+    assert hull(Period(one, two), Period(three, None)) == Period(one, None)
+    assert hull(Period(None, one), Period(two, three)) == Period(None, three)
+    assert hull(ALWAYS, Period(one, two)) == ALWAYS
 
 
 books = st.sampled_from([book, with_new_model, with_other_rate, with_a_later_calendar])

@@ -19,7 +19,8 @@ from costmeter.services.reprice import Group, Repriced, reprice
 from costmeter.services.verify import verify
 from costmeter.store.engine import reading
 from costmeter.store.scope import Scope
-from costmeter.store.tables import AccountRow, ChargeRow, DeductionRow, EntryRow, LineRow, RepaymentRow
+from costmeter.store.tables import AccountRow, ChargeRow, DeductionRow, EntryRow, EventRow, LineRow, RepaymentRow
+from tests.books import a_book, a_name, a_tariff
 from tests.late_prices import with_a_later_calendar, with_new_model, with_other_rate
 from tests.make import (
     NOW,
@@ -28,6 +29,8 @@ from tests.make import (
     balance,
     book,
     grant,
+    post,
+    record,
     record_and_post,
     rows,
     set_up_account,
@@ -136,8 +139,39 @@ class TestWhatChanges:
             Group("default", "USD", "2025-02", tariff, None): 1,
         }
 
+    def test_the_start_decides_to_the_microsecond_where_the_tariff_says_so(self, engine: Engine) -> None:
+        nine, ten = (
+            [f'{{ band = "night", start = "00:00", end = "{end}", zone = "UTC" }}'] for end in ("09:00", "10:00")
+        )
+        bands = {"day": {"output": "2"}, "night": {"output": "1"}}
+        old, new = (a_book(a_tariff(basis="start", band="day", windows=w, bands=bands), a_name()) for w in (nine, ten))
+        starts = {"in": "2025-03-03T09:59:59.999999Z", "out": "2025-03-03T10:00:00Z", "unknown": None}
+        for name, start in starts.items():
+            record(engine, an_event(name, "2025-03-03T10:00:01Z", model="demo", started_at=start))
+        post(engine, by=old)
+        record(engine, an_event("early", "2025-03-03T09:30:00Z", model="demo"))  # by its completion
+        post(engine, by=old)
+        assert again(engine, new)[in_march("demo/1")] == Repriced(2, 0, 0, usd("4.00"), usd("2.00"))
+        in_force = {row["event_key"]: row for row in rows(engine, ChargeRow, ChargeRow.seq)}
+        names = {row["event_key"]: row["event_id"] for row in rows(engine, EventRow)}
+        found = {names[key]: (row["cost"], row["flags"]) for key, row in in_force.items()}
+        assert found == {
+            "in": (usd("1.00"), None),
+            "out": (usd("2.00"), None),
+            "unknown": (usd("2.00"), "start_unknown"),
+            "early": (usd("1.00"), "start_unknown"),
+        }
+
 
 class TestWhatDoesNot:
+    def test_calls_are_not_even_read_where_no_price_changes(self, engine: Engine) -> None:
+        """Another model, and another month than the one that changed."""
+        chosen = [an_event(name, f"2025-0{month}-03T12:00:00Z") for month, name in ((2, "before"), (3, "in"))]
+        record_and_post(engine, *chosen, an_event("other", model="deepseek-reasoner"))
+        read: list[int] = []
+        again(engine, with_other_rate(), dry_run=True, progress=read.append)
+        assert read == [1]
+
     def test_a_dry_run_changes_nothing(self, engine: Engine) -> None:
         record_and_post(engine, unpriced("a"))
         before = [rows(engine, table) for table in LEDGER]

@@ -1,0 +1,1 @@
+"""Pricing columns of calls, against loops written for the purpose with NumPy and with polars."""
