@@ -8,8 +8,9 @@ import platform
 import sys
 from collections.abc import Callable, Iterable
 
-from benchmarks import price_litellm, price_quote, repricing, row
+from benchmarks import capture, posting, price_litellm, price_quote, repricing, row
 from benchmarks.bulk import compare as bulk
+from benchmarks.growth import compare as growth
 from benchmarks.recorder import compare, parts, table
 
 
@@ -17,7 +18,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", nargs="?", choices=sorted(BENCHMARKS), help="one benchmark; without it all are run")
     parser.add_argument(
-        "--calls", type=int, help="how many calls bulk and repricing take; without it they take millions"
+        "--calls", type=int, help="how many calls bulk, repricing and growth take; without it they take millions"
     )
     options = parser.parse_args()
     print(f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores{_load()}")
@@ -43,6 +44,18 @@ def _repricing(calls: int | None) -> Iterable[str]:
     return repricing.lines(calls or repricing.CALLS)
 
 
+def _capture(_: int | None) -> Iterable[str]:
+    return capture.lines()
+
+
+def _posting(_: int | None) -> Iterable[str]:
+    return posting.lines()
+
+
+def _growth(calls: int | None) -> Iterable[str]:
+    return growth.lines(calls or growth.CALLS)
+
+
 def _recorder(_: int | None) -> Iterable[str]:
     yield from table.lines(compare.compare())
     yield ""
@@ -58,6 +71,9 @@ BENCHMARKS: dict[str, Callable[[int | None], Iterable[str]]] = {
     "prices": _prices,
     "bulk": _bulk,
     "repricing": _repricing,
+    "capture": _capture,
+    "posting": _posting,
+    "growth": _growth,
     "recorder": _recorder,
 }
 

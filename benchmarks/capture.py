@@ -1,4 +1,4 @@
-"""Bulk capture against the same rows written by hand: `python -m benchmarks.capture`.
+"""Bulk capture against the same rows written by hand: `python -m benchmarks capture`.
 
 Ours begins with the bodies as they come: it reads and checks them, tells duplicates from conflicts, and prices them
 once to say which have no price. The rivals begin with finished rows. All commit batches of 1,000 to databases of one
@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 import resource
 import sqlite3
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from statistics import median
@@ -219,9 +218,3 @@ def _columns(table: type[Table]) -> list[Any]:
 
 def _dicts(result: Any) -> list[dict[str, Any]]:
     return [dict(row) for row in result.mappings()]
-
-
-if __name__ == "__main__":
-    for line in lines():
-        print(line, flush=True)
-    sys.exit(0)

@@ -1,5 +1,5 @@
 """The whole way of a call, captured, priced, deducted and journalled, against a commit for each call:
-`python -m benchmarks.posting`.
+`python -m benchmarks posting`.
 
 Ours records batches of 1,000 bodies and posts them, in one process and in two. The rival is what a balance column
 costs at the least: pgbench, in C, with prepared BEGIN; INSERT; UPDATE; COMMIT for each call on 8 connections, in the
@@ -12,7 +12,6 @@ import random
 import re
 import resource
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -142,9 +141,3 @@ def pgbench(url: str, count: int) -> float:
     found = re.search(r"tps = ([\d.]+)", done.stdout)
     assert found, done.stdout
     return int(found[1].split(".")[0])
-
-
-if __name__ == "__main__":
-    for line in lines():
-        print(line, flush=True)
-    sys.exit(0)
