@@ -27,7 +27,7 @@ from costmeter.core.periods import format_instant, month_of, parse_instant
 from costmeter.core.price_book import PriceBook
 from costmeter.core.pricing import Unpriced, price_event
 from costmeter.core.secrets import without_secrets
-from costmeter.store import accounts, events, quarantine
+from costmeter.store import accounts, detached, events, quarantine
 from costmeter.store.accounts import Home
 from costmeter.store.engine import in_transaction
 from costmeter.store.events import Identity, StoredEvent
@@ -161,6 +161,7 @@ class _Desk:
         self._known = events.known(connection, wanted)
         unmetered = {i: s for i, s in self._known.items() if s.event.status == UNMETERED}
         self._known |= events.known(connection, [_measured_identity(s) for s in unmetered.values()])
+        self._away = detached.completions(connection, wanted - self._known.keys())
         self._events: list[StoredEvent] = []
         self._identities: list[tuple[Identity, StoredEvent]] = []
         self._supersedes: dict[bytes, StoredEvent] = {}
@@ -168,6 +169,8 @@ class _Desk:
     def judge(self, candidate: _Candidate) -> bool | ConflictError:
         """True for a new event, False for a duplicate."""
         own = [identity for identity in (candidate.identity, candidate.response_identity) if identity]
+        if away := [self._away[identity] for identity in own if identity in self._away]:
+            return detached.judge(candidate.event, away[0])
         firsts = [self._known[identity] for identity in own if identity in self._known]
         waiting = [first for first in firsts if candidate.event.status == OK and self._waits_for_measurement(first)]
         measured = [_measured_identity(first) for first in waiting]

@@ -22,7 +22,7 @@ from costmeter.core.repricing import ALWAYS, changed_periods, covers
 from costmeter.core.usage import Usage
 from costmeter.services.fold_again import fold_again
 from costmeter.services.post_charges import Fold, price_and_marks, price_columns
-from costmeter.store import accounts, charges, editions
+from costmeter.store import accounts, charges, detached, editions
 from costmeter.store.accounts import Account
 from costmeter.store.charges import Paid, Priced
 from costmeter.store.engine import in_transaction, reading
@@ -124,6 +124,7 @@ class _Comparison:
     ) -> Generator[tuple[Priced, Charge | Unpriced]]:
         """Each call that the present book charges otherwise, by completion, with its new price."""
         name, edition, period = self.account.account, self.book.edition, self._period()
+        detached.refuse_period(self.connection, [name], period)
         groups = charges.priced_by_others(self.connection, name, edition)
         models = {(old, model) for old, model in groups if self._changed(old, model)}
         if not models:

@@ -22,7 +22,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from costmeter.store.table import Name
+from costmeter.store.detached_table import DetachedRow as DetachedRow
+from costmeter.store.table import Name, serves
 from costmeter.store.table import Table as Table
 from costmeter.store.types import ExactMoney, ExactTotal, Key
 
@@ -67,7 +68,7 @@ class EventRow(Table):
 
     __tablename__ = "usage_event"
     __table_args__ = (
-        Index("usage_event_by_completion", "account", "completed_at"),  # reports of calls that have no charge
+        Index("usage_event_by_completion", "account", "completed_at", info=serves("reports of calls without a charge")),
         _BY_COMPLETION,
     )
 
@@ -129,9 +130,9 @@ class ChargeRow(Table):
         CheckConstraint("granted + topped_up + overdraft + untracked = coalesce(cost, 0)", name="charge_is_paid"),
         CheckConstraint("(status = 'unpriced') = (cost IS NULL)", name="unpriced_is_not_zero"),
         CheckConstraint("sign IN (1, -1)", name="charge_counts_once"),
-        Index("charge_by_month", "account", "billing_month"),  # report, statement and export of a month
-        Index("charge_by_completion", "account", "completed_at"),  # report --from --to, balance --at
-        Index("charge_by_seq", "account", "seq"),  # what verify has not seen yet
+        Index("charge_by_month", "account", "billing_month", info=serves("report and export of a month")),
+        Index("charge_by_completion", "account", "completed_at", info=serves("report --from --to, folding again")),
+        Index("charge_by_seq", "account", "seq", info=serves("verify of what is new")),
         _BY_COMPLETION,
     )
 
@@ -168,7 +169,7 @@ class DeductionRow(Table):
 
     __tablename__ = "deduction"
     __table_args__ = (
-        Index("deduction_by_credit", "account", "credit_id"),  # what a credit gave: verify, balance --at
+        Index("deduction_by_credit", "account", "credit_id", info=serves("balance: what each credit gave")),
         _BY_COMPLETION,
     )
 
@@ -187,7 +188,7 @@ class CreditRow(Table):
 
     __tablename__ = "credit"
     __table_args__ = (
-        UniqueConstraint("account", "reference", name="credit_once_per_reference"),
+        UniqueConstraint("account", "reference", name="credit_once_per_reference", info=serves("credit by reference")),
         CheckConstraint("amount > 0", name="credit_gives"),
         CheckConstraint("kind = 'granted' OR expires_at IS NULL", name="topped_up_never_expires"),
     )
