@@ -8,7 +8,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterable
 
-from benchmarks import price_quote, row
+from benchmarks import price_quote, row, size
 from benchmarks.recorder import compare, parts, table
 
 
@@ -40,7 +40,7 @@ def _load() -> str:
     return f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
 
 
-BENCHMARKS: dict[str, Callable[[], Iterable[str]]] = {"prices": _prices, "recorder": _recorder}
+BENCHMARKS: dict[str, Callable[[], Iterable[str]]] = {"prices": _prices, "recorder": _recorder, "size": size.lines}
 
 if __name__ == "__main__":
     sys.exit(main())
