@@ -8,7 +8,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterable
 
-from benchmarks import capture, posting, price_litellm, price_quote, repricing, row
+from benchmarks import capture, posting, price_litellm, price_quote, repricing, row, size
 from benchmarks.bulk import compare as bulk
 from benchmarks.growth import compare as growth
 from benchmarks.recorder import compare, parts, table
@@ -56,6 +56,10 @@ def _growth(calls: int | None) -> Iterable[str]:
     return growth.lines(calls or growth.CALLS)
 
 
+def _size(_: int | None) -> Iterable[str]:
+    return size.lines()
+
+
 def _recorder(_: int | None) -> Iterable[str]:
     yield from table.lines(compare.compare())
     yield ""
@@ -74,6 +78,7 @@ BENCHMARKS: dict[str, Callable[[int | None], Iterable[str]]] = {
     "capture": _capture,
     "posting": _posting,
     "growth": _growth,
+    "size": _size,
     "recorder": _recorder,
 }
 

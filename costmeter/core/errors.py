@@ -6,6 +6,7 @@ CostmeterError
  |   +- ConflictError     the same id or reference again, with other content
  +- NoPriceError      a quote was asked for where there is no tariff or rate
  +- NotFoundError     a name that is not there
+ +- DetachedError     calls of a month that was detached are needed
  +- FrozenError       the ledger of an account does not add up, and nothing is posted to it
  +- SetupError        the installation: schema, database, missing package
 """
@@ -54,6 +55,10 @@ class NoPriceError(CostmeterError):
 
 class NotFoundError(CostmeterError):
     """A name that is not in the database or the price book."""
+
+
+class DetachedError(CostmeterError):
+    """Calls of a month that was detached are needed; nothing is told or booked without them."""
 
 
 class FrozenError(CostmeterError):

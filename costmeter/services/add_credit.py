@@ -11,11 +11,11 @@ from costmeter.core.errors import ConflictError, InputError
 from costmeter.core.events import TEXT_LENGTH, check_account, digest
 from costmeter.core.ledger import GRANTED, KINDS, Credit, credit_lines
 from costmeter.core.money import check_currency, format_amount
-from costmeter.core.periods import MICROSECOND, as_utc, format_instant
+from costmeter.core.periods import MICROSECOND, Period, as_utc, format_instant
 from costmeter.core.secrets import without_secrets
 from costmeter.services.fold_again import first_affected, fold_again
 from costmeter.services.post_charges import open_folds
-from costmeter.store import accounts, charges, credits
+from costmeter.store import accounts, charges, credits, detached
 from costmeter.store.accounts import Home
 from costmeter.store.bulk import Batch
 from costmeter.store.credits import BookedCredit
@@ -59,6 +59,7 @@ def _add(connection: Connection, new: NewCredit, home: Home, now: datetime) -> t
     batch = Batch(connection)
     (fold,) = open_folds(batch, [account], now)
     credit = Credit(account.version + 1, new.kind, new.amount, new.effective_at or now, new.expires_at)
+    detached.refuse_period(connection, [account.account], Period(credit.effective_at, None))
     since = first_affected(connection, account.account, credit, fold.purse.credits, account.version)
     if since is not None and new.effective_at is None:
         credit, since = _after_the_last(connection, account.account, credit), None

@@ -19,8 +19,9 @@ from sqlalchemy import Connection
 from costmeter.core.events import UsageEvent
 from costmeter.core.ledger import TOPPED_UP, Credit, Purse, Repayment, Split, charge_lines
 from costmeter.core.money import MAX_AMOUNT
+from costmeter.core.periods import Period
 from costmeter.services.post_charges import Fold, charge_fact, seal_charges
-from costmeter.store import charges, credits
+from costmeter.store import charges, credits, detached
 from costmeter.store.charges import Paid
 from costmeter.store.events import StoredEvent
 from costmeter.store.journal import Entry
@@ -65,6 +66,7 @@ class Again:
     def __init__(self, connection: Connection, account: str, purse: Purse, *, since: datetime, upto: int) -> None:
         self._connection, self._account, self._upto = connection, account, upto
         self.purse, self.since = purse, since
+        detached.refuse_period(connection, [account], Period(since, None))
         standing = {credit.credit_id for credit in purse.credits if credit.effective_at <= since}
         repaid = credits.repaid(connection, account, upto)
         self._was_repaid = Counter({key: amount for key, amount in repaid.items() if key not in standing})

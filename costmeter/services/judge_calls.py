@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -10,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from costmeter.core.errors import ConflictError
 from costmeter.core.events import OK, UNMETERED, UsageEvent
-from costmeter.store import events
+from costmeter.store import detached, events
 from costmeter.store.events import Identity, StoredEvent
 from costmeter.store.keys import identity_key, new_key
 
@@ -29,7 +30,7 @@ def judge_calls(connection: Connection, candidates: Sequence[Candidate]) -> Desk
     Nearly always all are new, and writing their identities says so without a look-up. Where one of them is not, or
     candidates contradict each other, that is taken back, and they are judged again by what is recorded.
     """
-    desk = Desk({}, candidates)
+    desk = Desk({}, {}, candidates)
     if not any(isinstance(verdict, ConflictError) for verdict in desk.verdicts):
         try:
             with connection.begin_nested():
@@ -38,7 +39,9 @@ def judge_calls(connection: Connection, candidates: Sequence[Candidate]) -> Desk
             pass
         else:
             return desk
-    desk = Desk(_known(connection, candidates), candidates)
+    known = _known(connection, candidates)
+    wanted = {identity for candidate in candidates for identity in candidate.identities}
+    desk = Desk(known, detached.completions(connection, wanted - known.keys()), candidates)
     events.add_identities(connection, desk.identities)
     return desk
 
@@ -54,8 +57,10 @@ class Desk:
     """Judges candidates against what is known and against each other: `verdicts` has True for a new event, False for a
     duplicate."""
 
-    def __init__(self, known: dict[Identity, StoredEvent], candidates: Sequence[Candidate]) -> None:
-        self._known = known
+    def __init__(
+        self, known: dict[Identity, StoredEvent], away: dict[Identity, datetime], candidates: Sequence[Candidate]
+    ) -> None:
+        self._known, self._away = known, away
         self.events: list[StoredEvent] = []
         self.identities: list[tuple[Identity, StoredEvent]] = []
         self.supersedes: dict[bytes, StoredEvent] = {}
@@ -63,6 +68,8 @@ class Desk:
 
     def _judge(self, candidate: Candidate) -> bool | ConflictError:
         own = candidate.identities
+        if away := [self._away[identity] for identity in own if identity in self._away]:
+            return detached.judge(candidate.event, away[0])
         if self._known.keys().isdisjoint(own):
             return self._add(candidate, own)
         firsts = [self._known[identity] for identity in own if identity in self._known]

@@ -8,7 +8,8 @@ from functools import partial
 from sqlalchemy import Connection, Engine
 
 from costmeter.core.errors import FrozenError
-from costmeter.store import accounts, projections, rollups
+from costmeter.core.periods import Period
+from costmeter.store import accounts, detached, projections, rollups
 from costmeter.store.bulk import Batch
 from costmeter.store.engine import in_transaction, reading
 
@@ -17,7 +18,7 @@ def rebuild_projections(engine: Engine, names: Sequence[str] | None = None) -> l
     """Rebuild balances, waiting calls and rollups of these accounts, or of all; returns their names.
 
     Each account is one transaction under its lock. FrozenError at one that is frozen: its facts contradict each other,
-    and its release rebuilds it.
+    and its release rebuilds it. DetachedError at one whose calls are not all at hand.
     """
     with reading(engine) as connection:
         found = [account.account for account in accounts.listed(connection, names)]
@@ -27,9 +28,13 @@ def rebuild_projections(engine: Engine, names: Sequence[str] | None = None) -> l
 
 
 def rebuild_rollups(engine: Engine) -> list[str]:
-    """Rebuild the rollups of accounts that have charges which are not in them; returns their names."""
+    """Rebuild the rollups of accounts that have charges which are not in them; returns their names.
+
+    An account with detached months is left as it is: its reports are read from its charges.
+    """
     with reading(engine) as connection:
-        stale = [account.account for account in accounts.listed(connection) if account.rolled_up != account.version]
+        behind = [account.account for account in accounts.listed(connection) if account.rolled_up != account.version]
+        stale = [name for name in behind if not detached.detached_months(connection, [name])]
     for name in stale:
         in_transaction(engine, partial(_roll_up, name=name))
     return stale
@@ -39,6 +44,7 @@ def _rebuild(connection: Connection, name: str) -> None:
     account = accounts.lock(connection, name)
     if account.frozen_at is not None:
         raise FrozenError(f"account {name!r} is frozen; releasing it rebuilds it: costmeter account release {name}")
+    detached.refuse_period(connection, [name], Period(None, None))
     projections.rebuild(connection, account)
 
 

@@ -8,7 +8,8 @@ from sqlalchemy import Connection, Engine
 
 from costmeter.core.errors import InputError
 from costmeter.core.events import check_said
-from costmeter.store import accounts, checkpoints, freezes, projections
+from costmeter.core.periods import Period
+from costmeter.store import accounts, checkpoints, detached, freezes, projections
 from costmeter.store.engine import in_transaction
 from costmeter.store.freezes import RELEASED, Freeze
 
@@ -17,7 +18,8 @@ def release_account(engine: Engine, name: str, *, by: str, reason: str, now: dat
     """Release a frozen account and keep who did it, when and why; InputError where it is not frozen.
 
     Its facts stay as they are, and what is kept beside them is rebuilt from them. From here on `verify` begins at this
-    state: what broke before is told by a full run only, and freezes the account no more.
+    state: what broke before is told by a full run only, and freezes the account no more. DetachedError where calls of
+    the account are detached: without them its balances cannot be rebuilt.
     """
     by, reason = check_said(by, "by"), check_said(reason, "reason")
 
@@ -25,6 +27,7 @@ def release_account(engine: Engine, name: str, *, by: str, reason: str, now: dat
         account = accounts.lock(connection, accounts.get(connection, name).account)
         if account.frozen_at is None:
             raise InputError("account", name, "is not frozen; there is nothing to release")
+        detached.refuse_period(connection, [account.account], Period(None, None))
         state = projections.rebuild(connection, account)
         made = Freeze(freezes.next_number(connection, account.account), RELEASED, now, by, reason)
         freezes.add(connection, account.account, made, state)

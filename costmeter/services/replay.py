@@ -27,7 +27,7 @@ from costmeter.core.ledger import (
     expiry_lines,
     repayment_lines,
 )
-from costmeter.core.periods import FIRST_INSTANT, month_of
+from costmeter.core.periods import FIRST_INSTANT, LAST_INSTANT, month_of
 from costmeter.core.price_book import PriceBook
 from costmeter.core.pricing import Unpriced, price_event
 from costmeter.services.add_credit import seal_credit
@@ -63,7 +63,8 @@ class Replay:
         self.connection, self.account, self.since = connection, account, since
         self._book, self._found, self._progress = book, found, progress
         self.credits = {b.credit.credit_id: b for b in credits.of_account(connection, account.account)}
-        self.purse = since.purse([booked.credit for booked in self.credits.values() if booked.void is None])
+        stood = [b.credit for b in self.credits.values() if b.void is None or b.void.seq > since.seq > 0]
+        self.purse = since.purse(stood)
         self.expired = dict(since.expired)
         self.repayments = {row.seq: row for row in self._rows(RepaymentRow)}
         self.expiries = {row.seq: row for row in self._rows(ExpiryRow)}
@@ -71,7 +72,8 @@ class Replay:
         self._voided: int | None = None  # a credit that gives back what it gave, and has nothing after that
         self._folding: ReplayFold | None = None
         self._due: list[tuple[int, int]] = []  # what a folding again must have booked, in this order
-        self._newest = (FIRST_INSTANT, "")  # the call that comes last in canonical order
+        # The call that comes last in canonical order; what came before a checkpoint may have been any.
+        self._newest = (LAST_INSTANT if since.seq else FIRST_INSTANT, "")
         self._late: datetime | None = None  # the earliest completion posted out of that order and not folded since
         self._now = FIRST_INSTANT  # of the newest entry
         self._in_time = True  # whether each entry was booked after the one before

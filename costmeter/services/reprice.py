@@ -21,7 +21,7 @@ from costmeter.core.price_book import PriceBook, overlap
 from costmeter.core.repricing import ALWAYS, changed_periods, covers, hull
 from costmeter.services.fold_again import Price, fold_again
 from costmeter.services.post_charges import open_folds, price_and_marks, price_columns
-from costmeter.store import accounts, charges, editions
+from costmeter.store import accounts, charges, detached, editions
 from costmeter.store.accounts import Account
 from costmeter.store.bulk import Batch
 from costmeter.store.charges import PRICE, Paid, Priced
@@ -141,6 +141,7 @@ class _Comparison:
     def differences(self, progress: Callable[[int], None] = lambda _: None) -> Generator[Difference]:
         """Each call that the present book charges otherwise, by completion."""
         name, edition = self.account.account, self.book.edition
+        detached.refuse_period(self.connection, [name], self._completions())
         models: dict[str, Period] = {}
         for old, model in charges.priced_by_others(self.connection, name, edition):
             for period in self._changed(old, model):
@@ -178,6 +179,9 @@ class _Comparison:
     def _may_change(self, edition: str, model: str, completed_at: datetime) -> bool:
         return edition != self.book.edition and covers(self._changed(edition, model), completed_at)
 
+    def _completions(self) -> Period:
+        return ALWAYS if self.month is None else month_period(self.month, self.account.timezone)
+
     def _changed(self, edition: str, model: str) -> list[Period]:
         """The periods, within the month, in which the present book may say otherwise of a model than another."""
         key = (edition, model)
@@ -185,6 +189,6 @@ class _Comparison:
             if edition not in self._books:
                 self._books[edition] = self.read_book(editions.text_of(self.connection, edition))
             found = changed_periods(self._books[edition], self.book, model, self.account.currency)
-            month = ALWAYS if self.month is None else month_period(self.month, self.account.timezone)
+            month = self._completions()
             self._periods[key] = [shared for period in found if (shared := overlap(period, month))]
         return self._periods[key]

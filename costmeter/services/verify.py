@@ -21,7 +21,7 @@ from costmeter.services.checks import CHECKS, Check
 from costmeter.services.freeze_account import freeze_account
 from costmeter.services.integers import not_integers
 from costmeter.services.replay import Replay
-from costmeter.store import accounts, checkpoints, credits, editions, freezes
+from costmeter.store import accounts, checkpoints, credits, detached, editions, freezes
 from costmeter.store.accounts import Account
 from costmeter.store.checkpoints import START, Checkpoint, before
 from costmeter.store.engine import in_transaction, reading
@@ -61,7 +61,8 @@ def verify(
 ) -> list[Finding]:
     """What breaks promises 1 to 6, nothing if all hold; `progress` is told how many charges were checked.
 
-    Each account is checked from where it was found whole the last time, or, with `full`, from its start. One that
+    Each account is checked from where it was found whole the last time, or, with `full`, from its start (where months
+    are detached: from the checkpoint at that time). One that
     fails is frozen: calls go on being recorded, but nothing is posted to it until somebody releases it.
     """
     with reading(engine) as connection:
@@ -78,7 +79,7 @@ def count_unverified(engine: Engine, names: Sequence[str] | None = None, *, full
     with reading(engine) as connection:
         found = 0
         for account in accounts.listed(connection, names):
-            since = START if full else _since(connection, account.account)
+            since = _since(connection, account.account, full)
             found += max(account.version - since.seq, 0)
         return found
 
@@ -89,11 +90,13 @@ def _verify_account(engine: Engine, name: str, full: bool, now: datetime, tellin
         kept = checkpoints.get(connection, name)
         if kept is not None and not full and _is_as_it_was(connection, account, kept):
             return []
-        audit = _Audit(connection, account, START if full else _since(connection, name), telling)
+        audit = _Audit(connection, account, _since(connection, name, full), telling)
         audit.run()
         findings = audit.findings
         released = freezes.released_state(connection, name)
-        if findings and full and released != START:  # what a release answered for is told, and freezes no more
+        if (
+            findings and full and released.seq > audit.since.seq
+        ):  # what a release answered for is told, and freezes no more
             audit = _Audit(connection, account, released, telling._replace(progress=lambda _: None))
             audit.run()
     if audit.findings:
@@ -105,11 +108,17 @@ def _verify_account(engine: Engine, name: str, full: bool, now: datetime, tellin
     return findings
 
 
-def _since(connection: Connection, name: str) -> Checkpoint:
-    """Where to begin: at the checkpoint or release, unless calls were folded again since, which reaches behind it."""
+def _since(connection: Connection, name: str, full: bool) -> Checkpoint:
+    """Where to begin: at the checkpoint or release, unless calls were folded again since, which reaches behind it.
+
+    Calls of detached months cannot be replayed: then the beginning is the state that they left.
+    """
+    beginning = detached.beginning(connection, name)
+    if full:
+        return beginning
     since = checkpoints.get(connection, name) or freezes.released_state(connection, name)
     again = (EntryRow.account == name, EntryRow.seq > since.seq, EntryRow.kind.in_(("fold", "void")))
-    return START if connection.scalar(select(EntryRow.seq).where(*again).limit(1)) else since
+    return beginning if connection.scalar(select(EntryRow.seq).where(*again).limit(1)) else since
 
 
 def _is_as_it_was(connection: Connection, account: Account, checkpoint: Checkpoint) -> bool:

@@ -10,11 +10,11 @@ from sqlalchemy import Connection, Engine
 from costmeter.core.errors import ConflictError, InputError, NotFoundError
 from costmeter.core.events import TEXT_LENGTH, check_account, digest
 from costmeter.core.ledger import Credit, credit_lines
-from costmeter.core.periods import format_instant
+from costmeter.core.periods import Period, format_instant
 from costmeter.core.secrets import without_secrets
 from costmeter.services.fold_again import fold_again
 from costmeter.services.post_charges import open_folds
-from costmeter.store import accounts, charges, credits
+from costmeter.store import accounts, charges, credits, detached
 from costmeter.store.bulk import Batch
 from costmeter.store.credits import BookedCredit, Void
 from costmeter.store.engine import in_transaction
@@ -52,6 +52,7 @@ def _void(connection: Connection, name: str, reference: str, said: tuple[str, st
     (fold,) = open_folds(batch, [account], now)
     credit = fold.purse.remove(booked.credit.credit_id)
     void = Void(account.version + 1, *said, now)
+    detached.refuse_period(connection, [name], Period(credit.effective_at, None))
     since = first_paid_by(connection, name, credit, fold.purse.credits, account.version)
     credits.add_void(connection, name, credit.credit_id, void)
     month, _ = fold.month(credit.effective_at)

@@ -10,8 +10,9 @@ from sqlalchemy import ColumnElement, Connection, and_, select
 
 from costmeter.core.ledger import GRANTED, TOPPED_UP
 from costmeter.core.money import format_amount
-from costmeter.store import credits
+from costmeter.store import credits, detached
 from costmeter.store.accounts import Account
+from costmeter.store.detached import Kept
 from costmeter.store.events import of_one_event
 from costmeter.store.known import by_then
 from costmeter.store.tables import ChargeRow, DeductionRow, RepaymentRow
@@ -44,9 +45,11 @@ def balance_at(connection: Connection, account: Account, at: datetime, known_at:
     """The balance as of an instant: credits in effect, less what calls completed until then took from them.
 
     A credit is valued as of the instant, whether its start or expiry is posted yet or not; a voided one never was. With
-    `known_at` only what was booked by that instant counts: the balance as of `at` as it could be told then.
+    `known_at` only what was booked by that instant counts: the balance as of `at` as it could be told then. Raises
+    DetachedError where either instant lies among the calls of a detached month.
     """
-    spent = _spent(connection, account.account, at, known_at)
+    away = detached.kept(connection, account.account, at, known_at)
+    spent = _spent(connection, account.account, at, known_at, away)
     has = dict.fromkeys((GRANTED, TOPPED_UP), 0)
     for booked in credits.of_account(connection, account.account):
         credit = booked.credit
@@ -54,11 +57,11 @@ def balance_at(connection: Connection, account: Account, at: datetime, known_at:
             continue
         if booked.void is None or (known_at is not None and booked.void.booked_at > known_at):
             has[credit.kind] += credit.amount - spent[credit.credit_id]
-    owed = _owed(connection, account.account, at, known_at)
+    owed = _owed(connection, account.account, at, known_at) + away.overdraft
     return Balance(account.currency, has[GRANTED], has[TOPPED_UP] - owed)
 
 
-def _spent(connection: Connection, account: str, at: datetime, known_at: datetime | None) -> dict[int, int]:
+def _spent(connection: Connection, account: str, at: datetime, known_at: datetime | None, away: Kept) -> dict[int, int]:
     """What each credit gave for calls completed, and overdraft repaid, until an instant."""
     spent: dict[int, int] = defaultdict(int)
     taken = select(DeductionRow.credit_id, *sum_halves(DeductionRow.amount))
@@ -71,6 +74,8 @@ def _spent(connection: Connection, account: str, at: datetime, known_at: datetim
     for query, group in ((taken, DeductionRow.credit_id), (repaid, RepaymentRow.credit_id)):
         for credit_id, high, low in connection.execute(query.group_by(group)):
             spent[credit_id] += join_halves(high, low)
+    for credit_id, amount in away.given.items():
+        spent[credit_id] += amount
     return spent
 
 

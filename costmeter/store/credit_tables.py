@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from costmeter.store.table import Name, Table
+from costmeter.store.table import Name, Table, serves
 from costmeter.store.types import ExactMoney
 
 
@@ -16,7 +16,7 @@ class CreditRow(Table):
 
     __tablename__ = "credit"
     __table_args__ = (
-        UniqueConstraint("account", "reference", name="credit_once_per_reference"),
+        UniqueConstraint("account", "reference", name="credit_once_per_reference", info=serves("credit by reference")),
         CheckConstraint("amount > 0", name="credit_gives"),
         CheckConstraint("kind = 'granted' OR expires_at IS NULL", name="topped_up_never_expires"),
     )

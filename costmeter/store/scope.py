@@ -16,7 +16,7 @@ from sqlalchemy.types import TypeEngine
 from costmeter.core.errors import InputError
 from costmeter.core.periods import Period, check_month, format_instant, month_period
 from costmeter.core.secrets import without_secrets
-from costmeter.store import accounts
+from costmeter.store import accounts, detached
 from costmeter.store.accounts import Account
 from costmeter.store.known import by_then
 from costmeter.store.tables import AccountRow, ChargeRow, EventRow, QuarantineRow
@@ -84,7 +84,15 @@ class Scope:
         return cls(None, Period(start, end), account, currency, _filters(where), known_at)
 
     def accounts(self, connection: Connection) -> list[Account]:
-        """The accounts in scope, all of one currency; two currencies are never summed."""
+        """The accounts in scope, all of one currency; two currencies are never summed.
+
+        Raises DetachedError where calls in scope are detached: a sum without them would be a wrong one.
+        """
+        found = self._accounts(connection)
+        self._refuse_detached(connection, found)
+        return found
+
+    def _accounts(self, connection: Connection) -> list[Account]:
         if self.account is not None:
             found = [accounts.get(connection, self.account, self.known_at)]
         else:
@@ -97,6 +105,15 @@ class Scope:
             remedy = f"there are accounts in {' and '.join(currencies)}, which are never summed; choose one"
             raise InputError("currency", None, remedy)
         return found
+
+    def _refuse_detached(self, connection: Connection, found: Sequence[Account]) -> None:
+        if not detached.detached_months(connection):
+            return
+        names = [account.account for account in found]
+        if self.month is not None:
+            detached.refuse_billing_month(connection, names, self.month)
+        for account in found:  # a month is the account's own
+            detached.refuse_period(connection, [account.account], self.interval(account.timezone))
 
     def owners(self, column: Any, timezone: str | None = None) -> list[ColumnElement[bool]]:
         """The condition that a column names an account in scope, perhaps of one time zone only."""

@@ -13,5 +13,10 @@ from costmeter.store.types import Json, Key, UtcInstant
 Name = String(256)
 
 
+def serves(query: str) -> dict[str, str]:
+    """What an index says of itself: the query that it is there for, which `db status` shows."""
+    return {"serves": query}
+
+
 class Table(DeclarativeBase):
     type_annotation_map = {datetime: UtcInstant, bytes: Key, dict[str, Any]: Json, str: Text, int: BigInteger}  # noqa: RUF012

@@ -27,9 +27,10 @@ from costmeter.store.credit_tables import CreditRow as CreditRow
 from costmeter.store.credit_tables import CreditVoidRow as CreditVoidRow
 from costmeter.store.credit_tables import ExpiryRow as ExpiryRow
 from costmeter.store.credit_tables import RepaymentRow as RepaymentRow
+from costmeter.store.detached_table import DetachedRow as DetachedRow
 from costmeter.store.rollup_tables import DayRow as DayRow
 from costmeter.store.rollup_tables import QuarterRow as QuarterRow
-from costmeter.store.table import Name
+from costmeter.store.table import Name, serves
 from costmeter.store.table import Table as Table
 from costmeter.store.types import ExactMoney, ExactTotal, Key
 
@@ -42,9 +43,10 @@ ADDED_ONLY = (
 _BY_COMPLETION = {"postgresql_partition_by": "RANGE (completed_at)"}
 
 
-def _partial(name: str, column: str, where: str) -> Index:
+def _partial(name: str, column: str, where: str, query: str) -> Index:
     """An index of few of an account's rows."""
-    return Index(name, "account", column, postgresql_where=text(where), sqlite_where=text(where))
+    condition = text(where)
+    return Index(name, "account", column, postgresql_where=condition, sqlite_where=condition, info=serves(query))
 
 
 class AccountRow(Table):
@@ -80,8 +82,8 @@ class EventRow(Table):
 
     __tablename__ = "usage_event"
     __table_args__ = (
-        _partial("usage_event_without_usage", "completed_at", "cache_hit_tokens IS NULL"),  # reports: failed, unmetered
-        _partial("usage_event_that_replaced", "supersedes", "supersedes IS NOT NULL"),  # whether a call was measured
+        _partial("usage_event_without_usage", "completed_at", "cache_hit_tokens IS NULL", "reports: failed, unmetered"),
+        _partial("usage_event_that_replaced", "supersedes", "supersedes IS NOT NULL", "whether a call was measured"),
         _BY_COMPLETION,
     )
 
@@ -143,9 +145,9 @@ class ChargeRow(Table):
         CheckConstraint("granted + topped_up + overdraft + untracked = coalesce(cost, 0)", name="charge_is_paid"),
         CheckConstraint("(status = 'unpriced') = (cost IS NULL)", name="unpriced_is_not_zero"),
         CheckConstraint("sign IN (1, -1)", name="charge_counts_once"),
-        Index("charge_by_month", "account", "billing_month"),  # report, statement and export of a month
-        Index("charge_by_completion", "account", "completed_at"),  # report --from --to, balance --at
-        Index("charge_by_seq", "account", "seq"),  # what verify has not seen yet
+        Index("charge_by_month", "account", "billing_month", info=serves("report and export of a month")),
+        Index("charge_by_completion", "account", "completed_at", info=serves("report --from --to, folding again")),
+        Index("charge_by_seq", "account", "seq", info=serves("verify of what is new")),
         _BY_COMPLETION,
     )
 
@@ -182,7 +184,7 @@ class DeductionRow(Table):
 
     __tablename__ = "deduction"
     __table_args__ = (
-        Index("deduction_by_credit", "account", "credit_id"),  # what a credit gave: verify, balance --at
+        Index("deduction_by_credit", "account", "credit_id", info=serves("balance: what each credit gave")),
         _BY_COMPLETION,
     )
 

@@ -9,9 +9,11 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
+from costmeter.services.make_partitions import AHEAD
 from costmeter.store import schema
 from costmeter.store.engine import open_engine
-from tests.cli.running import Run
+from tests.cli.running import Run, write
+from tests.make import an_event
 
 NEWEST = schema.NEWEST
 
@@ -42,7 +44,10 @@ def test_an_empty_postgresql_database_needs_an_upgrade_first(run: Run, empty_pos
     ran = run("db", "check")
     assert (ran.code, ran.out, ran.err) == (1, f"{says}\n", "")
 
-    assert run("db", "upgrade").done == f"schema {NEWEST}: upgraded from nothing\n"
+    first, *made = run("db", "upgrade").done.splitlines()
+    assert first == f"schema {NEWEST}: upgraded from nothing"
+    assert len(made) == 3 * (AHEAD + 1)
+    assert all(line.startswith("made ") for line in made)
     assert run("db", "upgrade").done == f"schema {NEWEST}: was there already\n"
     assert run("db", "check").done == f"schema {NEWEST}: the newest\n"
     assert run("account", "add", "team").done == "added account team: USD, UTC\n"
@@ -85,3 +90,92 @@ def test_another_schema_is_refused_with_what_to_do(run: Run, database: str, foun
     assert run("report", "--month", "2025-03").refused == says
     ran = run("db", "check")
     assert (ran.code, ran.out) == (1, f"{says}\n")
+
+
+@pytest.fixture
+def postgres(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("COSTMETER_DATABASE_URL", postgres_url)
+    return postgres_url
+
+
+def test_months_are_made_detached_and_attached(run: Run, postgres: str, tmp_path: Path) -> None:
+    run("record", write(tmp_path / "calls.ndjson", an_event("a"), an_event("b", "2025-04-01T00:00:00Z")))
+    made = run("db", "partitions", "--since", "2025-03", "--ahead", "1").done.splitlines()
+    assert {"made usage_event_2025_03", "made charge_2025_04"} <= set(made)
+    assert run("db", "partitions", "--ahead", "1").done == "every partition was there already\n"
+
+    unverified = "2025-03 is not detached, as a ledger is not verified beyond it (costmeter verify), that of account"
+    assert run("db", "detach", "--before", "2025-04").refused == f"{unverified}: default"
+    run("verify")
+    assert run("db", "detach", "--before", "2025-04", "--dry-run").done == "would detach 2025-03\n"
+    assert run("db", "detach", "--before", "2025-04").done == "detached 2025-03\n"
+    assert run("db", "detach", "--before", "2025-04").done == "no month before 2025-04 is attached\n"
+    assert run("db", "status", "--json").json["months_detached"] == ["2025-03"]
+    assert "costmeter db attach 2025-03" in run("report", "--month", "2025-03").refused
+    assert run("report", "--month", "2025-04", "--json").json["totals"]["cost"] == "0.55"
+
+    assert run("db", "attach", "2025-03").done == "attached 2025-03; check what came back: costmeter verify --full\n"
+    assert run("report", "--month", "2025-03", "--json").json["totals"]["cost"] == "1.10"
+    assert run("verify", "--full").code == 0
+
+
+def test_the_status_says_what_is_there(run: Run, postgres: str, tmp_path: Path) -> None:
+    run("record", write(tmp_path / "calls.ndjson", an_event("a")))
+    run("db", "upgrade")
+    found = run("db", "status", "--json").json
+    assert (found["schema"], found["engine"], found["citus"]) == (NEWEST, "postgresql", None)
+    assert (found["months_ahead"], found["months_detached"]) == (AHEAD, [])
+    tables = {table["table"]: table for table in found["tables"]}
+    assert tables["charge"]["bytes"] > tables["pending"]["bytes"] > 0
+    assert {"name": "charge_by_seq", "serves": "verify of what is new"} in tables["charge"]["indexes"]
+    assert len(found["partitions"]) == 3 * (AHEAD + 2)
+    assert sum(part["bytes"] for part in found["partitions"] if part["table"] == "charge") == tables["charge"]["bytes"]
+
+    shown = run("db", "status").done
+    assert f"months made ahead: {AHEAD}; rows that no month holds: " in shown
+    assert "Citus: not installed" in shown
+    assert "charge_default" in shown
+
+
+def test_the_status_of_an_sqlite_file(run: Run, sqlite: str, tmp_path: Path) -> None:
+    run("record", write(tmp_path / "calls.ndjson", an_event("a")))
+    found = run("db", "status", "--json").json
+    assert (found["engine"], found["months_ahead"], found["partitions"]) == ("sqlite", None, [])
+    tables = {table["table"]: table for table in found["tables"]}
+    assert (tables["usage_event"]["rows"], tables["usage_event"]["bytes"], found["bytes"] > 0) == (1, None, True)
+    assert run("db", "status").code == 0
+
+
+@pytest.mark.parametrize("command", ["partitions", "detach --before 2025-04", "attach 2025-03", "distribute"])
+def test_partitions_are_postgresqls(run: Run, sqlite: str, command: str) -> None:
+    says = "partitions are PostgreSQL's; an SQLite file keeps each table in one piece"
+    assert run("db", *command.split()).refused == says
+
+
+def test_without_citus_nothing_is_distributed(run: Run, postgres: str) -> None:
+    assert run("db", "distribute").refused.startswith("the Citus extension is not in this database; install Citus on ")
+
+
+def test_projections_are_rebuilt_from_the_facts(run: Run, missing_file: Path, tmp_path: Path) -> None:
+    run("credit", "add", "--kind", "topped_up", "--amount", "5.00", "--effective-at", "2025-03-01T00:00:00Z")
+    assert run("record", str(write(tmp_path / "calls.ndjson", an_event("a")))).code == 0
+    before = run("balance").done, run("report", "--month", "2025-03", "--json").json
+    engine = open_engine(f"sqlite:///{missing_file}")
+    with engine.begin() as connection:
+        for statement in ("DELETE FROM rollup_day", "UPDATE credit_balance SET remaining = 7"):
+            connection.execute(text(statement))
+    engine.dispose()
+    assert run("db", "rebuild").done == "rebuilt default\n"
+    assert (run("balance").done, run("report", "--month", "2025-03", "--json").json) == before
+    assert run("verify", "--full").code == 0
+
+
+def test_an_upgrade_makes_the_rollups_that_are_missing(run: Run, missing_file: Path, tmp_path: Path) -> None:
+    assert run("record", str(write(tmp_path / "calls.ndjson", an_event("a")))).code == 0
+    engine = open_engine(f"sqlite:///{missing_file}")
+    with engine.begin() as connection:
+        for statement in ("DELETE FROM rollup_day", "DELETE FROM rollup_quarter", "UPDATE account SET rolled_up = 0"):
+            connection.execute(text(statement))
+    engine.dispose()
+    assert "made the rollups of 1 accounts" in run("db", "upgrade").done
+    assert run("verify", "--full").code == 0
