@@ -16,13 +16,16 @@ from typing import Any
 from benchmarks.recorder.answers import FRAMES, MODEL, completion_body, stream_events
 from benchmarks.row import Row, paired
 from costmeter.recorder.attribution import Attribution
+from costmeter.recorder.draft import Ended, Intent, encode, write_asked, write_attribution, write_draft
 from costmeter.recorder.reading import Reading
-from costmeter.recorder.record import Asked, build_intent, build_record, outcome
+from costmeter.recorder.record import complete, outcome
 from costmeter.recorder.spool import Spool
 from costmeter.recorder.tap import UsageTap
 
 REPEATS = 300
 _ID = "0199a0b1-0000-7000-8000-000000000000"
+_WHOSE = write_attribution(Attribution(project="bench", api_key="fp_0123456789ab"))
+_ASKED = json.dumps({"model": MODEL}).encode()
 _INSTANT = datetime(2026, 11, 25, 12, 0, 0, 120_000, tzinfo=UTC)
 
 
@@ -32,12 +35,12 @@ def rows() -> list[Row]:
     data = [event.removeprefix(b"data: ") for event in events if event.startswith(b"data: {")]
     reading = _tapped([body])
     assert reading.usage == json.loads(body)["usage"] == _tapped(events).usage == json.loads(data[-1])["usage"]
-    record = _record(reading)
+    draft, event = _draft(reading), complete(json.loads(_draft(reading)))
     return [
         _row(f"tap over {FRAMES} chunks, against json.loads of each", lambda: _tapped(events), lambda: _loaded(data)),
         _row("tap over a JSON body, against json.loads", lambda: _tapped([body]), lambda: json.loads(body)),
-        _row("building a record, against json.dumps of it", lambda: _record(reading), lambda: json.dumps(record)),
-        _hand_over(record),
+        _row("writing a draft, against json.dumps of its event", lambda: _draft(reading), lambda: json.dumps(event)),
+        _hand_over(draft),
     ]
 
 
@@ -61,21 +64,18 @@ def _tapped(chunks: list[bytes]) -> Reading:
     return tap.read()
 
 
-def _record(reading: Reading) -> dict[str, Any]:
-    intent = build_intent(
-        event_id=_ID,
-        operation_id=_ID,
-        attribution=Attribution(project="bench", api_key="fp_0123456789ab"),
-        asked=Asked(MODEL),
-        started_at=_INSTANT,
+def _draft(reading: Reading) -> bytes:
+    intent = encode(Intent(_ID, _ID, _WHOSE, write_asked(_ASKED), _INSTANT))
+    said = outcome(200, reading, None, elapsed=1.0)
+    ended = Ended(
+        1.0, None, reading.bytes, reading.chunks, model=reading.model, response_id=reading.response_id, **said
     )
-    ended = outcome(200, reading, None, elapsed=1.0)
-    return build_record(intent, reading=reading, completed_at=_INSTANT, outcome=ended, clock_offset=0.1)
+    return write_draft(intent, ended)
 
 
-def _hand_over(record: dict[str, Any]) -> Row:
-    """An intent and a record into the spool, against the same two texts inserted into an SQLite file in WAL."""
-    line = json.dumps(record)
+def _hand_over(draft: bytes) -> Row:
+    """An intent and a draft into the spool, against the same two texts inserted into an SQLite file in WAL."""
+    line, intent = draft.decode(), encode(Intent(_ID, _ID, _WHOSE, write_asked(_ASKED), _INSTANT))
     with tempfile.TemporaryDirectory() as folder:
         spool = Spool(lambda _records: None, folder=Path(folder) / "spool")
         database = sqlite3.connect(Path(folder) / "spool.sqlite3", isolation_level=None)
@@ -83,14 +83,14 @@ def _hand_over(record: dict[str, Any]) -> Row:
             database.execute(statement)
 
         def ours() -> None:
-            spool.append(record, is_begun=spool.begin(record))
+            spool.append(draft, is_begun=spool.begin(intent))
 
         def theirs() -> None:
             for _ in range(2):
                 database.execute("INSERT INTO spool VALUES (?)", (line,))
 
         try:
-            return _row("intent and record into the spool, against SQLite in WAL", ours, theirs)
+            return _row("intent and draft into the spool, against SQLite in WAL", ours, theirs)
         finally:
             database.close()
             spool.close()

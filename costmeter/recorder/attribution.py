@@ -95,9 +95,7 @@ def attribute(
             _current.reset(token)
 
 
-def current_attribution() -> Attribution:
-    """What the enclosing `attribute()` blocks say."""
-    return _current.get()
+current_attribution = _current.get  # what the enclosing `attribute()` blocks say
 
 
 @lru_cache(maxsize=64)  # a program has few keys, and hashing one costs as much as the rest of an attribution

@@ -7,19 +7,20 @@ import os
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from costmeter.core.events import UNMETERED
 from costmeter.core.periods import EPOCH, format_instant, parse_instant
 from costmeter.recorder.descriptor import Descriptor
-from costmeter.recorder.lane import CLOSED, START, Position, segment_path, segments
+from costmeter.recorder.lane import CLOSED, INTENT, START, Position, segment_path, segments
+from costmeter.recorder.record import complete
 
 Record = dict[str, Any]
 
 PROCESS_DIED = "process died"
-_END = b'\n{"event_id":'
+_END = b'\n{"ended":'
+_BEFORE_ID = len(INTENT + b'{"event_id":"')
 _CHUNK = 256 << 10  # bytes read at a time
 
 
@@ -27,7 +28,7 @@ class _Open(NamedTuple):
     """A call without an end so far: where its intent stands, and the intent."""
 
     position: Position
-    intent: Record
+    line: bytes
 
 
 class Backlog:
@@ -67,16 +68,14 @@ class Backlog:
 
         When the process died is not known; not before the last instant that the lane tells of.
         """
-        return [
-            {
-                **intent,
-                "status": UNMETERED,
-                "usage": None,
-                "reason": PROCESS_DIED,
-                "completed_at": format_instant(self._last_instant),
-            }
-            for _, intent in self.open.values()
-        ]
+        records = []
+        for intent in self.open.values():
+            with suppress(ValueError, KeyError, TypeError):  # cut off by a full disk, and it looked whole
+                records.append(complete(json.loads(intent.line)))
+                self._remember(records[-1]["started_at"])
+        completed_at = format_instant(self._last_instant)
+        ended = {"status": UNMETERED, "usage": None, "reason": PROCESS_DIED, "completed_at": completed_at}
+        return [{**record, **ended} for record in records]
 
     def count_ends(self, delivered: Position) -> int:
         """How many records stand in the lane behind a position."""
@@ -137,29 +136,23 @@ class Backlog:
         """The record that a line is; an intent is remembered, and what is torn or taken back is passed over."""
         if line.startswith(CLOSED):
             return None
-        try:
-            said = json.loads(line)
-            intent = said.get("intent")
-            subject: Record = said if intent is None else intent
-            event_id = subject["event_id"]
-            self._remember(subject)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return None  # cut off by a full disk: the record went another way
-        if intent is not None:
-            self.open[event_id] = _Open(position, intent)
+        if line.startswith(INTENT):
+            if line.endswith(b'"}}'):  # else it was cut off by a full disk, and its call was told so
+                event_id = line[_BEFORE_ID : line.index(b'"', _BEFORE_ID)].decode()
+                self.open[event_id] = _Open(position, line)  # parsed only if it is all that is left of the call
             return None
+        try:
+            record = complete(json.loads(line))
+            self._remember(record["completed_at"])
+        except (ValueError, KeyError, TypeError):
+            return None  # cut off by a full disk: the record went another way
+        event_id = record["event_id"]
         if event_id in self.open:
             if self.open[event_id].position.segment == position.segment:
                 del self.open[event_id]
             else:  # the end may be removed before the intent is
                 self.close_intent(event_id)
-        return subject
+        return record
 
-    def _remember(self, subject: Record) -> None:
-        for field in ("started_at", "completed_at"):
-            if field in subject:
-                self._last_instant = max(self._last_instant, _instant(subject[field]))
-
-
-def _instant(text: object) -> datetime:
-    return parse_instant(text)
+    def _remember(self, instant: str) -> None:
+        self._last_instant = max(self._last_instant, parse_instant(instant))

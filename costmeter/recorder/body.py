@@ -19,16 +19,29 @@ from costmeter.recorder.reading import (
 )
 
 LIMIT = 8 << 20  # bytes of a JSON body, or of one line of a stream, that are kept to be read
-SHORT = 1 << 10  # bytes of a chunk that may be known by its frame
 LESSONS = 8  # frames that are learnt from a stream; where every event has another, none is worth learning
-UNCOUNTED_TEXTS = 256  # texts of known frames that are kept until they are counted
+UNCOUNTED_TEXTS = 16 << 10  # bytes of texts of known frames that are kept until they are counted
 UNCOUNTED = 64 << 10  # bytes of other lines that are kept until they are counted: most streams end before
 
+_BREAK = b"\n\n"  # between two events
 _USAGE = re.compile(rb'"usage"\s*:\s*\{\s*"')  # an object that counts something: not null, not empty
 _ERROR = re.compile(rb'"error"\s*:\s*\{|"type"\s*:\s*"error"')
 _FINAL = re.compile(rb'data:\s*\{\s*"type"\s*:\s*"(?:%s)"' % b"|".join(re.escape(t.encode()) for t in FINAL_TYPES))
-_QUOTE, _LF, _CR = b'"\n\r'
-_END = b"0123456789}\r\n"  # the responses API numbers its events at their end
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether a body that is all here is one JSON object, and not too large to be read."""
+    return data.startswith(b"{") and len(data) <= LIMIT
+
+
+def read_whole(data: bytes) -> Reading:
+    """The reading of a body that is one JSON object and all here."""
+    reading = read_body(data)
+    if reading.usage is not None:
+        return reading
+    answer = Answer()
+    answer.add_body(data)
+    return reading._replace(characters=answer.characters)
 
 
 class WholeBody:
@@ -47,20 +60,15 @@ class WholeBody:
         return True
 
     def read(self) -> Reading:
-        reading = Reading(problem=TOO_LARGE) if self._is_too_large else read_body(self._buffer)
-        if reading.usage is not None:
-            return reading
-        answer = Answer()
-        answer.add_body(bytes(self._buffer))
-        return reading._replace(characters=answer.characters)
+        reading = read_whole(bytes(self._buffer))
+        return reading._replace(usage=None, problem=TOO_LARGE) if self._is_too_large else reading
 
 
 class EventLines:
     """Server-sent events: of all lines only those that can matter are kept, and none is parsed before the end.
 
-    Most chunks of a stream are one event each, with a text of its own in the frame of the one before. A frame is learnt
-    from an event that did not matter: another text without quotes and line ends between the same bytes cannot matter
-    either, whatever it says.
+    Most events of a stream are one text each in the frame of the one before. A frame is learnt from an event that did
+    not matter: another text without quotes and line ends between the same bytes cannot matter either, whatever it says.
     """
 
     def __init__(self) -> None:
@@ -70,48 +78,58 @@ class EventLines:
         self._has_skipped = False
         self._is_at_start = False  # of a line, and not the first one
         self._head = self._first = self._last = self._error = b""
-        self._before = self._after = b""  # the frame
-        self._frame = -1  # its length; -1 while no chunk can be told by it
-        self._are_pieces = False  # what the texts are
+        self._before = self._after = b""  # the frame: what stands before a text and after it
+        self._are_pieces = False  # what the texts in it are
         self._lessons = LESSONS
-        self._texts: list[bytes] = []
+        self._texts = bytearray()  # each with a quote behind it
         self._lines: list[bytes] = []
         self._size = 0  # of the lines
         self._answer = Answer()
 
     def take(self, data: bytes) -> bool:
-        core = data.rstrip(_END)
-        text = core.removeprefix(self._before).removesuffix(self._after)
-        is_framed = len(text) + self._frame == len(core) < SHORT and data[-1] == _LF
-        if is_framed and _QUOTE not in text and _LF not in text and _CR not in text and text[-1:] != b"\\":
-            self._texts.append(text)  # nearly every chunk of a stream
-            if len(self._texts) == UNCOUNTED_TEXTS:
-                self._count_texts()
+        if self.pass_over(data) or self.is_complete:
             return False
-        if self.is_complete:
-            return False
-        if self._is_at_start and data.endswith(b"\n") and len(data) <= LIMIT:
-            if not _can_matter(data):
-                self._keep(data)
-                if not is_framed and self._lessons:
-                    self._learn(core)
-                return False
-            decided = self._examine(data)
-        else:
-            decided = self._cut(data)
+        decided = self._cut(data)
         self._is_at_start = bool(self._head) and not self._held and not self._is_skipping and not self.is_complete
-        self._frame = len(self._before) + len(self._after) if self._is_at_start and self._before else -1
         return decided
 
-    def _learn(self, core: bytes) -> None:
-        """The frame of an event that did not matter, if it has one text, and that is the value of its field."""
+    def pass_over(self, lines: bytes) -> bool:
+        """Keeps whole lines where none of them can matter; False, and nothing taken, where one can."""
+        if not self._is_at_start or not lines.endswith(b"\n") or len(lines) > LIMIT:
+            return False
+        if self._before and self._is_framed(lines):
+            return True
+        if _can_matter(lines):
+            return False
+        self._keep(lines)
+        if self._lessons:
+            self._learn(lines)
+        return True
+
+    def _is_framed(self, lines: bytes) -> bool:
+        """Whether these are texts in the known frame; then they are kept."""
+        before, after = self._before, self._after
+        events = lines.removesuffix(_BREAK).split(_BREAK)
+        texts = [event.removeprefix(before).removesuffix(after) for event in events]
+        if sum(map(len, texts)) + len(texts) * (len(before) + len(after) + len(_BREAK)) != len(lines):
+            return False
+        joined = b'"'.join(texts) + b'"'
+        if joined.count(b'"') != len(texts) or b'\\"' in joined or b"\n" in joined or b"\r" in joined:
+            return False
+        self._texts += joined
+        if len(self._texts) > UNCOUNTED_TEXTS:
+            self._count_texts()
+        return True
+
+    def _learn(self, lines: bytes) -> None:
+        """The frame of the last event, if that has one text, and the text is the value of its field."""
         self._lessons -= 1
-        found = list(islice(ANSWER.finditer(core), 2))
-        if len(found) == 1 and core[found[0].end() :][:2] in (b'",', b'"}', b'"'):
+        event = lines.removesuffix(_BREAK).rpartition(_BREAK)[2]
+        found = list(islice(ANSWER.finditer(event), 2))
+        if len(found) == 1 and event[found[0].end() :][:2] in (b'",', b'"}'):
             self._count_texts()
             self._are_pieces = found[0].group(1) is not None
-            self._before, self._after = core[: found[0].start(2)], core[found[0].end() :]
-            self._frame = len(self._before) + len(self._after)
+            self._before, self._after = event[: found[0].start(2)], event[found[0].end() :]
 
     def _cut(self, data: bytes) -> bool:
         cut = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
@@ -192,7 +210,7 @@ class EventLines:
         self._size = 0
 
     def _count_texts(self) -> None:
-        self._answer.add_texts(self._texts, are_pieces=self._are_pieces)
+        self._answer.add_texts(bytes(self._texts).split(b'"'), are_pieces=self._are_pieces)
         self._texts.clear()
 
     def _characters(self) -> Characters:

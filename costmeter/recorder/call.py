@@ -6,23 +6,18 @@ import logging
 import os
 from collections.abc import Mapping
 from contextvars import ContextVar
+from functools import lru_cache
+
+from msgspec import Raw
 
 from costmeter.core.events import UNMETERED
-from costmeter.recorder.attribution import Attribution
+from costmeter.recorder.attribution import text
+from costmeter.recorder.body import is_whole, read_whole
 from costmeter.recorder.clock import Clock
+from costmeter.recorder.draft import Ended, Intent, encode, write_asked, write_draft
 from costmeter.recorder.estimate import estimate
 from costmeter.recorder.reading import Reading
-from costmeter.recorder.record import (
-    CLOSED_EARLY,
-    Ending,
-    build_intent,
-    build_record,
-    completion,
-    ending_of,
-    outcome,
-    read_date,
-    read_request,
-)
+from costmeter.recorder.record import CLOSED_EARLY, Ending, ending_of, outcome
 from costmeter.recorder.spool import Spool
 from costmeter.recorder.tap import UsageTap
 from costmeter.store.keys import new_id
@@ -31,8 +26,14 @@ logger = logging.getLogger("costmeter.recorder")
 
 Headers = Mapping[bytes, bytes]  # names in lower case
 
+HELD = 64  # chunks that are held before they are read together: most chunks of a stream do not matter
+LARGE = 128 << 10  # bytes of a chunk that is not held
+_DATE_LENGTH = 64  # characters of a Date header that are kept to be read
+
 # The operation of the last attempt in this thread or task and its number: an SDK makes its retries where it was called.
 _last_attempt: ContextVar[tuple[str, int] | None] = ContextVar("costmeter_last_attempt", default=None)
+
+_name = lru_cache(maxsize=256)(text)  # few models, in many calls
 
 
 class Call:
@@ -42,68 +43,71 @@ class Call:
     """
 
     __slots__ = (
-        "_clock",
-        "_clock_offset",
+        "_answered",
         "_content",
         "_decided",
+        "_encoding",
         "_end",
+        "_held",
         "_intent",
         "_is_begun",
         "_is_over",
+        "_monotonic",
         "_origin",
+        "_passed",
         "_process",
         "_spool",
-        "_started_at",
         "_status",
         "_tap",
     )
 
     def __init__(
-        self, attribution: Attribution, content: bytes | None, *, attempt: bytes | None, clock: Clock, spool: Spool
+        self, attribution: Raw, content: bytes | None, attempt: bytes | None, clock: Clock, spool: Spool
     ) -> None:
-        self._clock = clock
         self._spool = spool
         self._content = content  # for the estimate, should there be no usage; never kept beyond the call
         self._process = os.getpid()
         self._end = iter((True,))  # taken once, by whoever ends the call
         self._is_over = False
         self._status: int | None = None
+        self._encoding = ""
+        self._answered: tuple[str, float] | None = None  # the Date of the answer, and when it came
         self._tap: UsageTap | None = None
-        self._clock_offset: float | None = None
+        self._held: list[bytes] = []  # chunks that passed and are not read yet
+        self._passed: list[float] = []  # when
         self._decided: float | None = None  # when the last chunk passed that may have completed the answer
-        self._started_at = clock.now()
+        self._monotonic = clock.monotonic
+        started_at = clock.now()
         self._origin = clock.monotonic()
         event_id = new_id()
-        self._intent = build_intent(
-            event_id=event_id,
-            operation_id=_operation(event_id, attempt),
-            attribution=attribution,
-            asked=read_request(content),
-            started_at=self._started_at,
-        )
+        operation_id = event_id if attempt is None else _operation(event_id, attempt)
+        self._intent = encode(Intent(event_id, operation_id, attribution, write_asked(content), started_at))
         self._is_begun = spool.begin(self._intent)
 
     def answered(self, status: int, headers: Headers, *, is_decoded: bool = False) -> None:
         """The head of the response is there; `is_decoded` where its content comes without its encoding."""
         try:
             self._status = status
-            encoding = b"" if is_decoded else headers.get(b"content-encoding", b"")
-            self._tap = UsageTap(encoding.decode("latin-1"))
-            server_at = read_date(headers.get(b"date"))
-            if server_at is not None:
-                elapsed = self._clock.monotonic() - self._origin
-                self._clock_offset = server_at - self._started_at.timestamp() - elapsed
+            if b"content-encoding" in headers and not is_decoded:
+                self._encoding = headers[b"content-encoding"].decode("latin-1")
+            date = headers.get(b"date")
+            if date is not None:
+                self._answered = (date[:_DATE_LENGTH].decode("latin-1"), self._monotonic() - self._origin)
         except Exception:
             logger.exception("the head of a response could not be read")
 
     def observe(self, chunk: bytes) -> None:
         """A chunk of the response, before the caller gets it."""
-        if self._is_over or self._tap is None:
+        if self._is_over:
             return
         try:
-            if self._tap.feed(chunk):
-                self._decided = self._clock.monotonic()
-                if self._tap.is_complete:
+            self._held.append(chunk)
+            self._passed.append(self._monotonic())
+            # Nearly every event ends like this; the end marks of all formats do not.
+            is_plain = (chunk[-3:] == b"}\n\n" and chunk[-4:-3] != b'"') or chunk[-1:] != b"\n"
+            if not is_plain or len(self._held) == HELD or self._encoding or len(chunk) > LARGE:
+                self._read_held()
+                if self._tap is not None and self._tap.is_complete:
                     self._finish(None)
         except Exception:
             logger.exception("a chunk of a response could not be read")
@@ -127,33 +131,54 @@ class Call:
         if os.getpid() != self._process:
             return  # a fork's copy of a call: it is its parent's to record
         try:
-            self._hand_over(ending)
+            self._hand_over(*self._read(), ending)
         except Exception:
-            logger.exception("a call could not be recorded: event %s", self._intent["event_id"])
+            logger.exception("a call could not be recorded: %s", self._intent[:52].decode())
 
-    def _hand_over(self, ending: Ending | None) -> None:
-        reading = Reading() if self._tap is None else self._tap.read()
+    def _hand_over(self, reading: Reading, size: int, chunks: int, ending: Ending | None) -> None:
         end = self._decided if reading.usage is not None else None
-        if end is None:
-            end = self._clock.monotonic()
-        elapsed = end - self._origin
-        ended = outcome(self._status, reading, ending, elapsed=elapsed)
-        record = build_record(
-            self._intent,
-            reading=reading,
-            completed_at=completion(self._started_at, elapsed),
-            outcome=ended,
-            clock_offset=self._clock_offset,
+        elapsed = (self._monotonic() if end is None else end) - self._origin
+        ended = Ended(
+            elapsed,
+            self._answered,
+            size,
+            chunks,
+            model=_name(reading.model),
+            response_id=text(reading.response_id),
+            **outcome(self._status, reading, ending, elapsed=elapsed),
         )
-        if ended["status"] == UNMETERED:
-            record["estimate"] = estimate(self._content, reading.characters)
+        if reading.characters is not None:
+            ended.characters = sum(reading.characters)
+        if ended.status == UNMETERED:
+            ended.estimate = estimate(self._content, reading.characters)
         self._content = None
-        self._spool.append(record, is_begun=self._is_begun)
+        self._spool.append(write_draft(self._intent, ended), is_begun=self._is_begun)
+
+    def _read(self) -> tuple[Reading, int, int]:
+        """What the answer said, as far as it passed, and in how many bytes and chunks."""
+        held = self._held
+        if self._tap is None and not self._encoding and len(held) == 1 and is_whole(held[0]):
+            self._decided = self._passed[0]  # nearly every answer that is not streamed
+            return read_whole(held[0]), len(held[0]), 1
+        self._read_held()
+        reading = Reading() if self._tap is None else self._tap.read()
+        return reading, reading.bytes, reading.chunks
+
+    def _read_held(self) -> None:
+        held, passed = self._held, self._passed
+        self._held, self._passed = [], []
+        if self._tap is None:
+            if self._status is None:
+                return
+            self._tap = UsageTap(self._encoding)
+        decided = self._tap.feed_all(held)
+        if decided is not None:
+            self._decided = passed[decided]
 
 
-def _operation(event_id: str, attempt: bytes | None) -> str:
+def _operation(event_id: str, attempt: bytes) -> str:
     """The id that a call's retries share; the first attempt's own id, where attempts can be told at all."""
-    if attempt is None or not attempt.isdigit() or len(attempt) > 4:
+    if not attempt.isdigit() or len(attempt) > 4:
         return event_id
     last, number = _last_attempt.get(), int(attempt)
     operation_id = last[0] if last is not None and number == last[1] + 1 else event_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from datetime import UTC, datetime
 from typing import Protocol
@@ -20,10 +21,5 @@ class Clock(Protocol):
 class HostClock:
     """The clocks of this machine."""
 
-    def now(self) -> datetime:
-        """The wall clock, in UTC."""
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        """Seconds from some origin, never less than before."""
-        return time.monotonic()
+    now = staticmethod(functools.partial(datetime.now, UTC))
+    monotonic = staticmethod(time.monotonic)

@@ -10,7 +10,7 @@ section 2.1).
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
@@ -21,22 +21,17 @@ from costmeter.recorder.attribution import NOBODY, Attribution, attribution_of
 logger = logging.getLogger("costmeter.recorder")
 
 PREFIX = b"x-costmeter-"
-_ACCOUNT, _PROJECT, _USER, _API_KEY, _TAGS = _NAMES = tuple(
+_ACCOUNT, _PROJECT, _USER, _API_KEY, _TAGS = NAMES = tuple(
     PREFIX + name for name in (b"account", b"project", b"user", b"api-key", b"tags")
 )
 _reported: set[str] = set()  # the headers of which a value was refused
 
 
-def is_attributed(names: Iterable[bytes]) -> bool:
-    """Whether any of these header names, in lower case, is costmeter's own."""
-    return PREFIX in b"\n".join(names)  # one search: every request is asked
-
-
 def read_attribution(headers: Mapping[bytes, bytes]) -> Attribution:
     """What the headers say, their names in lower case; a value that cannot be used is ignored and reported once."""
-    if headers.keys().isdisjoint(_NAMES):
+    if headers.keys().isdisjoint(NAMES):
         return NOBODY
-    return _attribution(*(headers.get(name, b"") for name in _NAMES))
+    return _attribution(*(headers.get(name, b"") for name in NAMES))
 
 
 @lru_cache(maxsize=256)  # what a program's calls say repeats

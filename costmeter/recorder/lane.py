@@ -2,7 +2,7 @@
 
 A lane is a folder of segments, which are appended to, and one state file, which is written in place and locked for
 as long as the process lives: whoever can take the lock knows that the process is gone. A segment is NDJSON: an
-*intent* for each call that is about to be sent, and the usage event of each call that ended.
+*intent* for each call that is about to be sent, and a draft (`draft.py`) of each call that ended.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Self
-
-import msgspec
+from typing import NamedTuple, Self
 
 from costmeter.recorder.descriptor import Descriptor
 
@@ -301,16 +299,5 @@ def size(spool: Path) -> int:
     return total
 
 
-def encode(record: dict[str, Any]) -> bytes:
-    """A record as one line of JSON."""
-    try:
-        return _encoder.encode(record)
-    except (OverflowError, TypeError, ValueError, msgspec.MsgspecError):
-        return json.dumps(record, default=str).encode()  # a count beyond 64 bits: others judge it
-
-
 def _replace(lock: Descriptor, state: State) -> None:
     os.pwrite(lock.number, state.as_bytes(), 0)
-
-
-_encoder = msgspec.json.Encoder()

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from costmeter.recorder.call import Call
-from costmeter.recorder.headers import PREFIX, is_attributed
+from costmeter.recorder.headers import PREFIX
 from costmeter.recorder.recorder import Recorder, is_metered
 
 logger = logging.getLogger("costmeter.recorder")
@@ -19,11 +19,12 @@ logger = logging.getLogger("costmeter.recorder")
 
 def library_of(thing: Any) -> Any:
     """The library, httpx or httpx2, that a client, a request or a response comes from; None where neither."""
-    return _library(thing.__class__)
+    return library_of_class(thing.__class__)
 
 
 @functools.cache
-def _library(kind: type) -> Any:
+def library_of_class(kind: type) -> Any:
+    """The library of a class, or of what it is derived from."""
     for base in reversed(kind.__mro__):  # the library's own class, not one derived from it elsewhere
         package = sys.modules.get(base.__module__.partition(".")[0])
         if hasattr(package, "SyncByteStream"):
@@ -38,8 +39,8 @@ def begin(recorder: Recorder, request: Any) -> tuple[Call | None, Any]:
     """
     sent = request
     try:
-        headers = lowered(request.headers)
-        if is_attributed(headers):
+        headers = {name.lower(): value for name, value in request.headers.raw}
+        if PREFIX in b"\n".join(headers):  # one search: every request is asked
             sent = without_attribution(request)
         if not is_metered(request.method, request.url.raw_path):
             return None, sent
@@ -66,10 +67,10 @@ def without_attribution(request: Any) -> Any:
 
 def _content(request: Any) -> bytes | None:
     """The request's body where it is in memory; one that is still to be produced is left alone."""
-    library = library_of(request)
     try:
         content: bytes = request.content
-    except library.RequestNotRead:
+    except library_of(request).RequestNotRead:
+        library = library_of(request)
         # A redirected request has its body only as a stream, which can be read again where it is plain bytes.
         return b"".join(request.stream) if isinstance(request.stream, library.ByteStream) else None
     return content

@@ -1,19 +1,16 @@
-"""The usage event of one call, as CONTRACT.md has it."""
+"""How a call ended, and its usage event as CONTRACT.md has it: made of its draft in the thread that delivers."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from itertools import islice
 from typing import Any, NamedTuple
 
-from costmeter.core.events import DEFAULT_ACCOUNT, FAILED, OK, PROVIDERS, TAGS_COUNT, UNMETERED
-from costmeter.core.periods import format_instant
-from costmeter.recorder.attribution import Attribution, text
-from costmeter.recorder.reading import DRIVING_AWAY, Reading, parse
+from costmeter.core.events import FAILED, OK, PROVIDERS, UNMETERED
+from costmeter.core.periods import format_instant, parse_instant
+from costmeter.recorder.attribution import text
+from costmeter.recorder.reading import DRIVING_AWAY, Reading
 
 CLOSED_EARLY = "closed early by the caller"
 TIMED_OUT = "timed out"
@@ -25,18 +22,7 @@ UNKNOWN_MODEL = "unknown"  # neither the request nor the response could be read
 
 # Errors of HTTP clients, by name, after which it is certain that the vendor never got the request.
 _NEVER_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol")
-_NAME = re.compile(rb'"model"\s*:\s*"([^"\\]*)"')
-_STREAM = re.compile(rb'"stream"\s*:\s*true')
-
-
-_name = lru_cache(maxsize=256)(text)  # few models, in many calls
-
-
-class Asked(NamedTuple):
-    """What the request said; never the prompt."""
-
-    model: str | None = None
-    stream: bool = False
+_DETAILS = ("stream", "tags_dropped", "bytes", "chunks", "characters")  # of a draft: where the event has its detail
 
 
 class Ending(NamedTuple):
@@ -44,25 +30,6 @@ class Ending(NamedTuple):
 
     reason: str
     never_sent: str | None = None
-
-
-def read_request(content: bytes | None) -> Asked:
-    """Model and stream of a request body, without parsing a long prompt.
-
-    Quotes inside a JSON text are escaped, so that a name in quotes is a field; only where it is a field more than
-    once the body is parsed.
-    """
-    if not content:
-        return Asked()
-    model_at, stream_at = content.find(b'"model"'), content.find(b'"stream"')
-    is_twice = any(at >= 0 and content.find(content[at : at + 7], at + 7) >= 0 for at in (model_at, stream_at))
-    name = _NAME.match(content, model_at) if model_at >= 0 else None
-    if name is not None and not is_twice:
-        is_stream = stream_at >= 0 and _STREAM.match(content, stream_at) is not None
-        return Asked(name.group(1).decode("utf-8", "replace"), is_stream)
-    asked = parse(content) or {}
-    model = asked.get("model")
-    return Asked(model if isinstance(model, str) else None, asked.get("stream") is True)
 
 
 def ending_of(error: BaseException) -> Ending:
@@ -76,80 +43,52 @@ def ending_of(error: BaseException) -> Ending:
     return Ending(TIMED_OUT if is_timeout else f"cut off: {name}")
 
 
-@lru_cache(maxsize=16)
-def read_date(header: bytes | None) -> float | None:
-    """The instant of a Date header in seconds since 1970; many calls a second see the same one."""
-    try:
-        instant = parsedate_to_datetime((header or b"").decode("latin-1"))
-        return instant.timestamp() if instant.tzinfo is not None else None
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
 def outcome(http_status: int | None, reading: Reading, ending: Ending | None, *, elapsed: float) -> dict[str, Any]:
     """Status, usage and, where there is no usage, what is known of why."""
-    said = {} if http_status is None else {"http_status": http_status}
-    code = text(reading.error_code)
-    if http_status is None and ending is not None and ending.never_sent:
-        return {"status": FAILED, "usage": None, "error_code": ending.never_sent}
-    if http_status is not None and not 200 <= http_status < 300:
-        return {"status": FAILED, "usage": None, **said, "error_code": code}
+    if http_status is None:
+        if ending is not None and ending.never_sent:
+            return {"status": FAILED, "usage": None, "error_code": ending.never_sent}
+        said = {}
+    elif not 200 <= http_status < 300:
+        return {"status": FAILED, "usage": None, "http_status": http_status, "error_code": text(reading.error_code)}
+    else:
+        said = {"http_status": http_status}
     if reading.usage is not None:
         return {"status": OK, "usage": reading.usage, **said}
     reason = reading.problem if ending is None or reading.problem in DRIVING_AWAY else ending.reason
     if elapsed >= VENDOR_PATIENCE and reason != CLOSED_EARLY:
         reason = TIMED_OUT_AT_VENDOR
-    return {"status": UNMETERED, "usage": None, **said, "error_code": code, "reason": reason}
+    return {"status": UNMETERED, "usage": None, **said, "error_code": text(reading.error_code), "reason": reason}
 
 
-def build_intent(
-    *, event_id: str, operation_id: str, attribution: Attribution, asked: Asked, started_at: datetime
-) -> dict[str, Any]:
-    """What is known of a call before it is sent; a dead process leaves no more of it."""
-    detail: dict[str, Any] = {"stream": asked.stream}
-    tags = attribution.tags
-    if len(tags) > TAGS_COUNT:
-        detail["tags_dropped"] = len(tags) - TAGS_COUNT
-        tags = dict(islice(tags.items(), TAGS_COUNT))
-    requested_model = _name(asked.model)
-    return {
-        "event_id": event_id,
-        "account": attribution.account or DEFAULT_ACCOUNT,
-        "project": attribution.project,
-        "user": attribution.user,
-        "api_key": attribution.api_key,
-        "tags": {**tags},
-        "provider": PROVIDERS[0],
-        "model": requested_model or UNKNOWN_MODEL,
-        "requested_model": requested_model,
-        "operation_id": operation_id,
-        "started_at": format_instant(started_at),
-        "detail": detail,
-    }
+def complete(draft: dict[str, Any]) -> dict[str, Any]:
+    """The usage event of a draft; that of an intent lacks what only the end of its call tells.
+
+    Raises KeyError, TypeError or ValueError where it is neither.
+    """
+    intent, ended = draft["intent"], draft.get("ended", {})
+    said = {**intent.pop("attribution"), **intent.pop("asked"), **ended}
+    event = {"provider": PROVIDERS[0], **intent, **said}
+    event["model"] = said.get("model") or said["requested_model"] or UNKNOWN_MODEL
+    event["detail"] = detail = {name: event.pop(name) for name in _DETAILS if name in said}
+    if ended:
+        started_at = parse_instant(intent["started_at"])
+        event["completed_at"] = format_instant(completion(started_at, event.pop("elapsed")))
+        date, elapsed = event.pop("answered") or ("", 0.0)
+        server_at = read_date(date)
+        if server_at is not None:
+            detail["clock_offset_seconds"] = round(server_at - started_at.timestamp() - elapsed, 3)
+    return event
 
 
-def build_record(
-    intent: Mapping[str, Any],
-    *,
-    reading: Reading,
-    completed_at: datetime,
-    outcome: Mapping[str, Any],
-    clock_offset: float | None,
-) -> dict[str, Any]:
-    """The record, ready to be written as JSON."""
-    detail = {**intent["detail"], "bytes": reading.bytes, "chunks": reading.chunks}
-    if reading.characters is not None:
-        detail["characters"] = sum(reading.characters)
-    if clock_offset is not None:
-        detail["clock_offset_seconds"] = round(clock_offset, 3)
-    return {
-        **intent,
-        "model": _name(reading.model) or intent["model"],
-        "response_id": text(reading.response_id),
-        **outcome,
-        "completed_at": format_instant(completed_at),
-        "detail": detail,
-    }
+@lru_cache(maxsize=16)
+def read_date(header: str) -> float | None:
+    """The instant of a Date header in seconds since 1970; many calls a second see the same one."""
+    try:
+        instant = parsedate_to_datetime(header)
+        return instant.timestamp() if instant.tzinfo is not None else None
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def completion(started_at: datetime, elapsed: float) -> datetime:

@@ -7,11 +7,14 @@ import sys
 from dataclasses import dataclass
 from functools import lru_cache
 
+from msgspec import Raw
+
 from costmeter.core.errors import SetupError
 from costmeter.recorder.attribution import NOBODY, Attribution, current_attribution, key_fingerprint
 from costmeter.recorder.call import Call, Headers
 from costmeter.recorder.clock import Clock, HostClock
-from costmeter.recorder.headers import read_attribution
+from costmeter.recorder.draft import write_attribution
+from costmeter.recorder.headers import NAMES, read_attribution
 from costmeter.recorder.spool import Spool
 from costmeter.recorder.spools import default_spool
 
@@ -21,6 +24,9 @@ METERED_PATHS = (b"/chat/completions", b"/completions", b"/responses", b"/messag
 _NEEDED = ("threading", "queue", "time", "socket")  # what a spool's thread works with
 
 
+ToldBy = tuple[Attribution, bytes | None, bytes | None]  # `attribute()` and the two headers that a key may be in
+
+
 @dataclass(slots=True)
 class Recorder:
     """What all calls through one door share."""
@@ -28,8 +34,7 @@ class Recorder:
     attribution: Attribution
     clock: Clock
     spool: Spool
-    # What the last call but for headers of its own was told by, and whose it was: nearly every call is told the same.
-    _last: tuple[tuple[Attribution, bytes | None, bytes | None], Attribution] | None = None
+    _last: tuple[ToldBy, Raw] | None = None  # the last call that had no headers of its own
 
     def begin(self, content: bytes | None, headers: Headers) -> Call | None:
         """A call that is about to be sent; None, and a line in the log, where the recorder itself fails.
@@ -37,25 +42,27 @@ class Recorder:
         What the headers say of whose call it is goes over `attribute()`, and that over what the door was told.
         """
         try:
-            said = self._attribution(headers)
-            attempt = headers.get(b"x-stainless-retry-count")
-            return Call(said, content, attempt=attempt, clock=self.clock, spool=self.spool)
+            # What nearly every call is told by, and so is its attribution as it was written for the last one.
+            told_by = (current_attribution(), headers.get(b"authorization"), headers.get(b"x-api-key"))
+            last = self._last
+            if last is not None and last[0] == told_by and headers.keys().isdisjoint(NAMES):
+                attribution = last[1]
+            else:
+                attribution = self._attribution(told_by, headers)
+            return Call(attribution, content, headers.get(b"x-stainless-retry-count"), self.clock, self.spool)
         except Exception:
             logger.exception("a call could not be recorded")
             return None
 
-    def _attribution(self, headers: Headers) -> Attribution:
-        own, current = read_attribution(headers), current_attribution()
-        told_by = (current, headers.get(b"authorization"), headers.get(b"x-api-key"))
-        last = self._last
-        if last is not None and own is NOBODY and last[0] == told_by:
-            return last[1]
+    def _attribution(self, told_by: ToldBy, headers: Headers) -> Raw:
+        own, current = read_attribution(headers), told_by[0]
         said = own.over(current).over(self.attribution)
         if said.api_key is None:
             said = said._replace(api_key=key_fingerprint(*told_by[1:]))
+        written = write_attribution(said)
         if own is NOBODY:
-            self._last = (told_by, said)
-        return said
+            self._last = (told_by, written)
+        return written
 
 
 def open_recorder(said: Attribution, clock: Clock | None = None, spool: Spool | None = None) -> Recorder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -16,6 +17,7 @@ from costmeter.recorder.backlog import Backlog
 from costmeter.recorder.delivery import FIRST_PAUSE, Deliver, Record, deliver_surely
 from costmeter.recorder.lane import SEGMENT, START, Lane, Position, size
 from costmeter.recorder.leftovers import deliver_leftovers
+from costmeter.recorder.record import complete
 
 logger = logging.getLogger("costmeter.recorder")
 
@@ -37,7 +39,7 @@ class Shipper:
     def __init__(
         self,
         deliver: Deliver,
-        memory: deque[tuple[Record, bool]],
+        memory: deque[tuple[bytes, bool]],
         *,
         folder: Path | None,
         batch: int,
@@ -161,7 +163,8 @@ class Shipper:
         while kept > 0:
             with self._cycles:
                 taken = [self._memory.popleft() for _ in range(min(kept, self._batch))]
-                self._hand = _Hand([record for record, _ in taken], unkept=sum(is_unkept for _, is_unkept in taken))
+                records = [complete(json.loads(draft)) for draft, _ in taken]
+                self._hand = _Hand(records, unkept=sum(is_unkept for _, is_unkept in taken))
             kept -= len(taken)
             self.note()
             if not self._deliver_hand():
@@ -189,7 +192,7 @@ class Shipper:
         """The ends of these calls never came into the lane: nobody shall take their intents for calls that died."""
         if self._backlog is not None:
             for record in records:
-                self._backlog.close_intent(record.get("event_id", ""))
+                self._backlog.close_intent(record["event_id"])
 
     def _tidy(self) -> None:
         lane, backlog = self._lane, self._backlog

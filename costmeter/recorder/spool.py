@@ -6,6 +6,7 @@ What the caller's thread hands over is in the operating system's hands at once, 
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -15,8 +16,8 @@ from queue import SimpleQueue
 from typing import NamedTuple
 
 from costmeter.recorder import processes
-from costmeter.recorder.delivery import FIRST_PAUSE, Deliver, Record
-from costmeter.recorder.lane import Lane, encode
+from costmeter.recorder.delivery import FIRST_PAUSE, Deliver
+from costmeter.recorder.lane import INTENT, Lane
 from costmeter.recorder.shipper import Shipper
 
 logger = logging.getLogger("costmeter.recorder")
@@ -69,7 +70,7 @@ class Spool:
         self._open_again_at = 0.0
         self._is_opening = False
         self._is_in_trouble = False
-        self._memory: deque[tuple[Record, bool]] = deque()  # records, and whether a kill would lose their call
+        self._memory: deque[tuple[bytes, bool]] = deque()  # drafts, and whether a kill would lose their call
         # Threads and finalizers count at once: appending to a list is one step, adding to a number is not.
         self._unkept: list[None] = []
         self._dropped: list[None] = []
@@ -84,25 +85,25 @@ class Spool:
         """Lets a forked child's copy of the lane go."""
         self._shipper.close_in_child()
 
-    def begin(self, intent: Record) -> bool:
+    def begin(self, intent: bytes) -> bool:
         """Writes down that a call is about to be sent; whether that is in the operating system's hands."""
         try:
             lane = self._lane or self._open_lane()
-            return lane is not None and lane.write(b'{"intent":%b}' % encode(intent))
+            return lane is not None and lane.write(b"%b%b}" % (INTENT, intent))
         except Exception:
             logger.exception("the spool failed")
             return False
 
-    def append(self, record: Record, *, is_begun: bool = False) -> None:
-        """Takes the record of a call that ended; `is_begun` where its intent was written.
+    def append(self, draft: bytes, *, is_begun: bool = False) -> None:
+        """Takes the draft of a call that ended; `is_begun` where its intent was written.
 
         Where it can be neither written nor kept in memory it is dropped, counted and reported; a call with an intent
         then ends as unmetered.
         """
         try:
             lane = self._lane or self._open_lane()
-            if lane is None or not lane.write(encode(record)):
-                self._keep_in_memory(record, is_begun, lane)
+            if lane is None or not lane.write(draft):
+                self._keep_in_memory(draft, is_begun, lane)
             elif self._is_in_trouble:
                 self._is_in_trouble = False
                 logger.warning("the spool folder %s is written again", self.folder)
@@ -190,15 +191,16 @@ class Spool:
             if lane is not None and not self._shipper.leave():
                 logger.info("calls are still on their way: %s is left to the next process", lane.folder)
 
-    def _keep_in_memory(self, record: Record, is_begun: bool, lane: Lane | None) -> None:
+    def _keep_in_memory(self, draft: bytes, is_begun: bool, lane: Lane | None) -> None:
         is_unkept = lane is not None and not is_begun
         if is_unkept:
             self._unkept.append(None)
         if len(self._memory) + self._shipper.in_hand < self._capacity:
-            self._memory.append((record, is_unkept))
+            self._memory.append((draft, is_unkept))
             self._complain(lane)
         elif is_begun:
-            logger.error("the spool is full: a call begun at %s becomes unmetered", record.get("started_at"))
+            started_at = json.loads(draft)["intent"]["started_at"]
+            logger.error("the spool is full: a call begun at %s becomes unmetered", started_at)
         else:
             self._dropped.append(None)
             dropped = len(self._dropped)

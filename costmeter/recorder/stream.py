@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
 from costmeter.recorder.call import Call
-from costmeter.recorder.library import library_of, lowered
+from costmeter.recorder.library import library_of_class, lowered
 
 logger = logging.getLogger("costmeter.recorder")
 
@@ -99,7 +99,7 @@ def observed(call: Call, response: Any, kind: Any) -> Any:
             call.ended()
         else:
             call.answered(response.status_code, lowered(response.headers))
-            response.stream = _of_library(kind, library_of(response))(response.stream, call)
+            response.stream = _of_library(kind, response.__class__)(response.stream, call)
     except Exception as error:
         logger.exception("a response could not be read")
         call.broke(error)
@@ -107,6 +107,6 @@ def observed(call: Call, response: Any, kind: Any) -> Any:
 
 
 @functools.cache
-def _of_library(kind: Any, library: Any) -> Any:
-    """The class of streams that is one of the library's, too: its clients insist on that."""
-    return type(kind.__name__, (kind, getattr(library, kind.base)), {})
+def _of_library(kind: Any, response: type) -> Any:
+    """The class of streams that is one of the response's library, too: its clients insist on that."""
+    return type(kind.__name__, (kind, getattr(library_of_class(response), kind.base)), {})

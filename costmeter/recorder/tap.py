@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from costmeter.recorder.body import EventLines, WholeBody
 from costmeter.recorder.characters import Characters
@@ -57,6 +57,26 @@ class UsageTap:
             self._problem = UNDECODABLE
             self._take_plain = None
             return False
+
+    def feed_all(self, chunks: Sequence[bytes]) -> int | None:
+        """Takes the next chunks; the place of the last one that may have completed the answer, None where none may.
+
+        The first two of a stream and its last two often matter, those between them hardly ever.
+        """
+        middle = chunks[2:-2]
+        decided = [at for at, chunk in enumerate(chunks[:2]) if self.feed(chunk)]
+        if middle and not self._pass_over(middle):
+            decided += [at for at, chunk in enumerate(middle, 2) if self.feed(chunk)]
+        last = max(2, len(chunks) - 2)
+        decided += [at for at, chunk in enumerate(chunks[last:], last) if self.feed(chunk)]
+        return decided[-1] if decided else None
+
+    def _pass_over(self, chunks: Sequence[bytes]) -> bool:
+        if self._decoders or not isinstance(self._body, EventLines) or not self._body.pass_over(b"".join(chunks)):
+            return False
+        self._bytes += sum(map(len, chunks))
+        self._chunks += len(chunks)
+        return True
 
     def read(self) -> Reading:
         """What the bytes so far amount to."""

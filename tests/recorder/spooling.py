@@ -11,18 +11,26 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from costmeter.core.periods import parse_instant
+from costmeter.recorder.attribution import Attribution
 from costmeter.recorder.delivery import Record
+from costmeter.recorder.draft import Ended, Intent, encode, write_asked, write_attribution, write_draft
 from costmeter.recorder.leftovers import deliver_leftovers
 
 START = "2026-11-20T10:00:00Z"
 
 
-def intent(event_id: str, started_at: str = START) -> Record:
-    return {"event_id": event_id, "account": "a", "model": "m", "started_at": started_at, "detail": {"stream": False}}
+def intent(event_id: str, started_at: str = START) -> bytes:
+    """What is written down of a call that is about to be sent."""
+    attribution, asked = write_attribution(Attribution("a")), write_asked(b'{"model":"m"}')
+    return encode(Intent(event_id, event_id, attribution, asked, parse_instant(started_at)))
 
 
-def ended(event_id: str, completed_at: str = "2026-11-20T10:00:01.5Z") -> Record:
-    return {**intent(event_id), "status": "ok", "usage": {"prompt_tokens": 1}, "completed_at": completed_at}
+def ended(event_id: str, completed_at: str = "2026-11-20T10:00:01.5Z") -> bytes:
+    """What is written down of a call that ended."""
+    elapsed = (parse_instant(completed_at) - parse_instant(START)).total_seconds()
+    said = Ended(elapsed, None, 1, 1, status="ok", usage={"prompt_tokens": 1}, model="m", response_id=None)
+    return write_draft(intent(event_id), said)
 
 
 class Deliveries:

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 from urllib.parse import quote
 
+import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 from costmeter.core.secrets import fingerprint
 from costmeter.recorder import headers as headers_module
 from costmeter.recorder.attribution import NOBODY, Attribution, attribute
-from costmeter.recorder.headers import is_attributed, read_attribution
+from costmeter.recorder.headers import read_attribution
+from costmeter.recorder.library import begin
+from costmeter.recorder.recorder import open_recorder
 from costmeter.recorder.transport import AsyncRecordingTransport, RecordingTransport
 
 from .conftest import Records
@@ -114,10 +117,16 @@ def test_no_bytes_raise(values: dict[str, bytes]) -> None:
     read_attribution({f"x-costmeter-{name}".encode(): value for name, value in values.items()})
 
 
-def test_every_header_of_costmeters_own_is_seen() -> None:
-    assert is_attributed([b"host", b"x-costmeter-anything"])
-    assert not is_attributed([b"host", b"x-costmeter", b"costmeter-x"])
-    assert not is_attributed([])
+def test_every_header_of_costmeters_own_is_seen(records: Records) -> None:
+    own = [("X-Costmeter-Anything", "1"), ("x-costmeter-", "1")]
+    others = [("x-costmeter", "1"), ("costmeter-x", "1")]
+    request = httpx2.Request("GET", "http://x", headers=[*own, *others])
+
+    call, sent = begin(open_recorder(NOBODY, spool=records.spool), request)
+
+    assert call is None
+    assert sent.headers.raw == [*request.headers.raw[:1], *request.headers.raw[3:]]
+    assert [name for name, _ in request.headers.raw[1:3]] == [b"X-Costmeter-Anything", b"x-costmeter-"]
 
 
 def test_headers_go_over_the_block_and_that_over_the_door_and_tags_merge(

@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from costmeter.recorder import lane as lane_module
-from costmeter.recorder.lane import Lane, Position, encode, lanes, peek_state, take_over
+from costmeter.recorder.draft import Ended, write_draft
+from costmeter.recorder.lane import Lane, Position, lanes, peek_state, take_over
 from costmeter.recorder.leftovers import losses, survey
+from costmeter.recorder.record import complete
 from costmeter.recorder.spool import Counts, Spool
 
 from .spooling import START, Deliveries, ended, intent, killed, leftovers, lines
@@ -47,9 +49,9 @@ def call(spool: Spool, event_id: str) -> None:
 
 def test_an_intent_is_written_before_and_the_record_after_the_call(spool: Spool, folder: Path) -> None:
     assert spool.begin(intent("e-1"))
-    assert lines(folder) == [{"intent": intent("e-1")}]
+    assert lines(folder) == [{"intent": json.loads(intent("e-1"))}]
     spool.append(ended("e-1"), is_begun=True)
-    assert lines(folder) == [{"intent": intent("e-1")}, ended("e-1")]
+    assert lines(folder) == [{"intent": json.loads(intent("e-1"))}, json.loads(ended("e-1"))]
 
 
 def test_records_are_delivered_in_order_and_counted(spool: Spool, deliveries: Deliveries) -> None:
@@ -104,7 +106,7 @@ def test_an_outage_at_the_end_leaves_the_records_to_the_next_process(
 
     assert not spool.close(0.3)
     assert f"1 records were not delivered; they wait in {next(lanes(folder))}" in caplog.text
-    assert lines(folder) == [{"intent": intent("e-1")}, ended("e-1")]
+    assert lines(folder) == [{"intent": json.loads(intent("e-1"))}, json.loads(ended("e-1"))]
     deliveries.is_away = False
     assert spool.close(10)
     assert deliveries.ids == ["e-1"]
@@ -208,7 +210,7 @@ def test_a_kill_loses_nothing_that_returned(folder: Path) -> None:
     found = leftovers(folder)
     assert [record["event_id"] for record in found[:-1]] == [f"e-{number}" for number in range(50)]
     assert found[-1] == {
-        **intent("on its way", "2026-11-20T10:00:02Z"),
+        **complete({"intent": json.loads(intent("on its way", "2026-11-20T10:00:02Z"))}),
         "status": "unmetered",
         "usage": None,
         "reason": "process died",
@@ -305,7 +307,7 @@ def test_files_that_somebody_removed_are_made_anew_and_what_was_in_them_is_deliv
         time.sleep(0.01)
     assert "somebody removed the spool's files" in caplog.text
     call(spool, "e-3")
-    assert lines(folder)[-1] == ended("e-3")
+    assert lines(folder)[-1] == json.loads(ended("e-3"))
 
 
 def test_a_state_that_cannot_be_read_delivers_everything_again(folder: Path) -> None:
@@ -432,16 +434,14 @@ def test_with_sync_each_record_is_on_the_disk_before_the_call_returns(
     real = os.fdatasync
     monkeypatch.setattr(os, "fdatasync", fdatasync)
     lane = Lane.open(folder, sync=True)
-    assert lane.write(encode(ended("e-1")))
+    assert lane.write(ended("e-1"))
     assert synced == [lane.end().offset]
 
 
 @pytest.mark.parametrize("count", [2**70, -(2**70), 1])
 def test_counts_beyond_64_bits_are_written_as_they_are(count: int) -> None:
-    assert json.loads(encode({"event_id": "e", "usage": {"prompt_tokens": count}})) == {
-        "event_id": "e",
-        "usage": {"prompt_tokens": count},
-    }
+    said = Ended(0.0, None, 1, 1, status="ok", usage={"prompt_tokens": count}, model="m", response_id=None)
+    assert json.loads(write_draft(b"{}", said))["ended"]["usage"] == {"prompt_tokens": count}
 
 
 def test_a_lane_with_nothing_but_its_lock_is_removed(folder: Path) -> None:
@@ -466,7 +466,7 @@ def test_a_process_that_starts_on_a_full_disk_takes_a_lane_that_was_kept_ready(
 
     monkeypatch.setattr(Path, "mkdir", no_space)
     lane = Lane.open(folder)
-    assert lane.write(encode(ended("e-1")))
+    assert lane.write(ended("e-1"))
     assert len(list(folder.glob(".spare-*"))) == lane_module.SPARES - 1
     assert take_over(lane.folder) is None
 

@@ -10,50 +10,49 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from costmeter.core.secrets import fingerprint
 from costmeter.recorder.attribution import Attribution
+from costmeter.recorder.draft import Ended, Intent, encode, write_asked, write_attribution, write_draft
 from costmeter.recorder.reading import Reading
-from costmeter.recorder.record import (
-    Asked,
-    Ending,
-    build_intent,
-    build_record,
-    completion,
-    ending_of,
-    outcome,
-    read_date,
-    read_request,
-)
+from costmeter.recorder.record import Ending, complete, completion, ending_of, outcome, read_date
 
 from .bodies import USAGE
 from .conftest import START
 
 
 @pytest.mark.parametrize(
-    ("body", "asked"),
+    ("body", "model", "stream"),
     [
-        ({"messages": [], "model": "deepseek-chat"}, Asked("deepseek-chat", False)),
-        ({"model": "deepseek-chat", "stream": True}, Asked("deepseek-chat", True)),
-        ({"model": "deepseek-chat", "stream": False}, Asked("deepseek-chat", False)),
-        ({"messages": [{"content": 'the "model": "x", "stream": true'}], "model": "m"}, Asked("m", False)),
+        ({"messages": [], "model": "deepseek-chat"}, "deepseek-chat", False),
+        ({"model": "deepseek-chat", "stream": True}, "deepseek-chat", True),
+        ({"model": "m", "stream": True, "stream_options": {"include_usage": True}}, "m", True),
+        ({"model": "deepseek-chat", "stream": False}, "deepseek-chat", False),
+        ({"messages": [{"content": 'the "model": "x", "stream": true'}], "model": "m"}, "m", False),
         (
             {"tools": [{"properties": {"model": {"type": "x"}, "stream": {}}}], "model": "m\n", "stream": True},
-            Asked("m\n", True),
+            "m\n",
+            True,
         ),
-        ({"metadata": {"model": "x"}, "model": "m"}, Asked("m", False)),
-        ({"model": 7}, Asked(None, False)),
-        ({}, Asked(None, False)),
+        ({"metadata": {"model": "x"}, "model": "m"}, "m", False),
+        ({"model": "sk-0123456789abcdef"}, fingerprint("sk-0123456789abcdef"), False),
+        ({"model": ""}, None, False),
+        ({"model": 7}, None, False),
+        ({}, None, False),
     ],
 )
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
-def test_model_and_stream_of_a_request_are_read(body: object, asked: Asked, separators: tuple[str, str]) -> None:
-    assert read_request(json.dumps(body, separators=separators).encode()) == asked
+def test_model_and_stream_of_a_request_are_read(
+    body: object, model: str | None, stream: bool, separators: tuple[str, str]
+) -> None:
+    content = json.dumps(body, separators=separators).encode()
+    assert json.loads(bytes(write_asked(content))) == {"requested_model": model, "stream": stream}
 
 
 @given(
     st.one_of(st.none(), st.binary(), st.sampled_from([b'{"model":"a', b'"model":"a"', b'{"model":"a","stream":true']))
 )
 def test_no_request_raises(content: bytes | None) -> None:
-    read_request(content)
+    json.loads(bytes(write_asked(content)))
 
 
 @pytest.mark.parametrize(
@@ -115,26 +114,52 @@ def test_completion_is_rounded_to_microseconds() -> None:
 
 
 @pytest.mark.parametrize(
-    "header", [None, b"", b"yesterday", b"\xff", b"Sat, 01 Mar 2025 16:30:00", b"Sat, 99 Mar 2025 16:30:00 GMT"]
+    "header", ["", "yesterday", "\xff", "Sat, 01 Mar 2025 16:30:00", "Sat, 99 Mar 2025 16:30:00 GMT"]
 )
-def test_a_date_that_cannot_be_read_is_none(header: bytes | None) -> None:
+def test_a_date_that_cannot_be_read_is_none(header: str) -> None:
     assert read_date(header) is None
 
 
 def test_a_date_is_an_instant() -> None:
-    assert read_date(b"Sat, 01 Mar 2025 16:30:00 GMT") == datetime(2025, 3, 1, 16, 30, tzinfo=UTC).timestamp()
+    assert read_date("Sat, 01 Mar 2025 16:30:00 GMT") == datetime(2025, 3, 1, 16, 30, tzinfo=UTC).timestamp()
 
 
 def test_more_tags_than_are_kept_are_counted() -> None:
-    intent = build_intent(
-        event_id="e",
-        operation_id="e",
-        attribution=Attribution(tags={str(n): "x" for n in range(40)}),
-        asked=Asked(),
-        started_at=START,
-    )
-    record = build_record(intent, reading=Reading(), completed_at=START, outcome={}, clock_offset=None)
+    attribution = write_attribution(Attribution(tags={str(n): "x" for n in range(40)}))
+    record = complete({"intent": json.loads(encode(Intent("e", "o", attribution, write_asked(None), START)))})
 
     assert len(record["tags"]) == 32
-    assert record["detail"]["tags_dropped"] == 8
+    assert record["detail"] == {"stream": False, "tags_dropped": 8}
     assert (record["account"], record["model"]) == ("default", "unknown")
+
+
+def test_a_draft_becomes_the_usage_event() -> None:
+    attribution = write_attribution(Attribution("a", "søk", 'a "user"', "fp_0123456789ab", {"team": "a"}))
+    asked = write_asked(b'{"model":"deepseek-chat","stream":true}')
+    intent = encode(Intent("e", "o", attribution, asked, START))
+    known = {
+        "event_id": "e",
+        "operation_id": "o",
+        "account": "a",
+        "project": "søk",
+        "user": 'a "user"',
+        "api_key": "fp_0123456789ab",
+        "tags": {"team": "a"},
+        "provider": "deepseek",
+        "model": "deepseek-chat",
+        "requested_model": "deepseek-chat",
+        "started_at": "2025-03-01T16:29:41.120000Z",
+    }
+    assert complete({"intent": json.loads(intent)}) == {**known, "detail": {"stream": True}}
+
+    answered = ("Sat, 01 Mar 2025 16:30:00 GMT", 18.5)
+    ended = Ended(18.88, answered, 7, 2, status="ok", usage=USAGE, model="deepseek-v3", response_id="x", characters=3)
+    assert complete(json.loads(write_draft(intent, ended))) == {
+        **known,
+        "model": "deepseek-v3",
+        "response_id": "x",
+        "status": "ok",
+        "usage": USAGE,
+        "completed_at": "2025-03-01T16:30:00Z",
+        "detail": {"stream": True, "bytes": 7, "chunks": 2, "characters": 3, "clock_offset_seconds": 0.38},
+    }

@@ -16,6 +16,8 @@ from costmeter.recorder import spools
 from costmeter.recorder.delivery import OpenInEachProcess
 from costmeter.recorder.spool import Counts, Spool
 
+from .spooling import ended
+
 
 class Store:
     """Keeps what is delivered; can be out of order, and can hold a delivery up."""
@@ -35,7 +37,7 @@ class Store:
         if self.failures:
             self.failures -= 1
             raise ConnectionError("the database is away")
-        self.batches.append([record["n"] for record in records])
+        self.batches.append([int(record["event_id"]) for record in records])
 
     @property
     def numbers(self) -> list[int]:
@@ -58,7 +60,7 @@ def spool(store: Store) -> Iterator[Spool]:
 
 def append(spool: Spool, *numbers: int) -> None:
     for number in numbers:
-        spool.append({"n": number})
+        spool.append(ended(str(number)))
 
 
 def test_records_arrive_in_order_and_in_batches(spool: Spool, store: Store) -> None:
@@ -263,7 +265,7 @@ def test_what_delivers_is_opened_at_the_first_record_and_once() -> None:
     append(spool, 3)
     assert spool.close(10)
     assert len(opened) == 2
-    assert kept == [{"n": 1}, {"n": 2}, {"n": 3}]
+    assert [record["event_id"] for record in kept] == ["1", "2", "3"]
 
 
 def test_flush_of_the_process_flushes_every_spool(spool: Spool, store: Store) -> None:

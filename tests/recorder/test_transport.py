@@ -157,7 +157,7 @@ def test_what_is_metered_is_recorded(path: str, server: ReplayServer, client: ht
 @pytest.mark.parametrize(
     "broken",
     [
-        "tap.UsageTap.feed", "tap.UsageTap.read", "tap.UsageTap.__init__", "library.is_metered", "library.lowered",
+        "tap.UsageTap.feed", "tap.UsageTap.read", "tap.UsageTap.__init__", "library.is_metered", "call.write_asked",
         "library.without_attribution", "recorder.read_attribution", "stream.lowered", "stream._of_library",
     ],
 )  # fmt: skip
