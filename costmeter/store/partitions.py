@@ -20,8 +20,8 @@ from costmeter.core.periods import Period, check_month, month_of, month_period
 from costmeter.store.engine import in_transaction
 from costmeter.store.tables import PARTITIONED
 
-LOCK_SECONDS = 2  # whoever waits behind us waits no longer than this
-TRIES = 5
+LOCK_SECONDS = 0.8  # whoever waits behind us waits no longer; below deadlock_timeout, or a reader could be its victim
+TRIES = 10
 LOCK = 7165038223  # of whoever makes, detaches or attaches partitions
 _LOCK_NOT_AVAILABLE = "55P03"
 _NAME = re.compile(rf"({'|'.join(PARTITIONED)})_(\d{{4}})_(\d{{2}})")
