@@ -28,6 +28,8 @@ Headers = Mapping[bytes, bytes]  # names in lower case
 
 HELD = 64  # chunks that are held before they are read together: most chunks of a stream do not matter
 LARGE = 128 << 10  # bytes of a chunk that is not held
+# How nearly every event of a chat ends that is not its last: nothing was used yet, or nothing is finished.
+UNDECIDED = (b'"usage":null}\n\n', b'"finish_reason":null}]}\n\n')
 _DATE_LENGTH = 64  # characters of a Date header that are kept to be read
 
 # The operation of the last attempt in this thread or task and its number: an SDK makes its retries where it was called.
@@ -103,9 +105,8 @@ class Call:
         try:
             self._held.append(chunk)
             self._passed.append(self._monotonic())
-            # Nearly every event ends like this; the end marks of all formats do not.
-            is_plain = (chunk[-3:] == b"}\n\n" and chunk[-4:-3] != b'"') or chunk[-1:] != b"\n"
-            if not is_plain or len(self._held) == HELD or self._encoding or len(chunk) > LARGE:
+            decides = not chunk.endswith(UNDECIDED)
+            if decides or len(self._held) == HELD or self._encoding or len(chunk) > LARGE:
                 self._read_held()
                 if self._tap is not None and self._tap.is_complete:
                     self._finish(None)
