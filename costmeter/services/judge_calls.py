@@ -31,12 +31,13 @@ def judge_calls(connection: Connection, candidates: Sequence[Candidate]) -> Desk
     """
     desk = Desk({}, candidates)
     if not any(isinstance(verdict, ConflictError) for verdict in desk.verdicts):
+        as_before = connection.begin_nested()
         try:
-            with connection.begin_nested():
-                events.add_identities(connection, desk.identities)
-        except IntegrityError:
-            pass
+            events.add_identities(connection, desk.identities)
+        except IntegrityError:  # alone: after others the transaction may be gone, and going back to here hides why
+            as_before.rollback()
         else:
+            as_before.commit()
             return desk
     desk = Desk(_known(connection, candidates), candidates)
     events.add_identities(connection, desk.identities)
