@@ -7,6 +7,7 @@ CostmeterError
  +- NoPriceError      a quote was asked for where there is no tariff or rate
  +- NotFoundError     a name that is not there
  +- FrozenError       the ledger of an account does not add up, and nothing is posted to it
+ +- FullError         the database has no room for more
  +- SetupError        the installation: schema, database, missing package
 """
 
@@ -58,6 +59,10 @@ class NotFoundError(CostmeterError):
 
 class FrozenError(CostmeterError):
     """The ledger of an account does not add up; nothing is posted to it until it is released."""
+
+
+class FullError(CostmeterError):
+    """The database has no room: what was to be written is not in it, and all that was written before is."""
 
 
 class SetupError(CostmeterError):
