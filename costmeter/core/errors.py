@@ -8,6 +8,7 @@ CostmeterError
  +- NotFoundError     a name that is not there
  +- DetachedError     calls of a month that was detached are needed
  +- FrozenError       the ledger of an account does not add up, and nothing is posted to it
+ +- FullError         the database has no room for more
  +- SetupError        the installation: schema, database, missing package
 """
 
@@ -63,6 +64,10 @@ class DetachedError(CostmeterError):
 
 class FrozenError(CostmeterError):
     """The ledger of an account does not add up; nothing is posted to it until it is released."""
+
+
+class FullError(CostmeterError):
+    """The database has no room: what was to be written is not in it, and all that was written before is."""
 
 
 class SetupError(CostmeterError):

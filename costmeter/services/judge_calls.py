@@ -32,12 +32,13 @@ def judge_calls(connection: Connection, candidates: Sequence[Candidate]) -> Desk
     """
     desk = Desk({}, {}, candidates)
     if not any(isinstance(verdict, ConflictError) for verdict in desk.verdicts):
+        as_before = connection.begin_nested()
         try:
-            with connection.begin_nested():
-                events.add_identities(connection, desk.identities)
-        except IntegrityError:
-            pass
+            events.add_identities(connection, desk.identities)
+        except IntegrityError:  # alone: after others the transaction may be gone, and going back to here hides why
+            as_before.rollback()
         else:
+            as_before.commit()
             return desk
     known = _known(connection, candidates)
     wanted = {identity for candidate in candidates for identity in candidate.identities}

@@ -146,11 +146,10 @@ def _homes(
     """Currency and time zone of the accounts that are mentioned; a call makes its account, an unusable one does not."""
     names = {candidate.event.account for _, candidate in candidates}
     mentioned = names | {item.account for _, item in items}
-    homes = {
+    accounts.make_missing(connection, names, home, now)  # before they are read: another recorder may make them now
+    return {
         account.account: Home(account.currency, account.timezone) for account in accounts.listed(connection, mentioned)
     }
-    made = accounts.make_missing(connection, names - homes.keys(), home, now)
-    return homes | dict.fromkeys(made, home)
 
 
 def _candidate(received: Received, now: datetime, seen: Counter[bytes]) -> Candidate:

@@ -47,7 +47,7 @@ _COLUMNS = tuple(getattr(AccountRow, name) for name in Account._fields)
 
 def make_missing(connection: Connection, names: Collection[str], home: Home, now: datetime) -> list[str]:
     """Make those of the accounts that are not there yet, and say which."""
-    known = set(connection.scalars(select(AccountRow.account).where(AccountRow.account.in_(names))))
+    known = set(connection.scalars(select(AccountRow.account).where(among(connection, AccountRow.account, names))))
     missing = sorted(set(names) - known)
     if missing:
         zeros = {"version": 0, "overdraft": 0, "chain": NO_CHAIN, "created_at": now}

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 
-from costmeter.core.errors import InputError, SetupError
+from costmeter.core.errors import FullError, InputError, SetupError
 from costmeter.store import bulk
 
 T = TypeVar("T")
@@ -27,6 +27,7 @@ CACHE_KILOBYTES = 65_536  # taken as it is needed: the index of identities is wr
 CHECKPOINT_PAGES = 4_000  # of a WAL, where there is one: copied back less often, and as durable
 # Serialization failure, deadlock, unique violation: the whole transaction is tried again.
 _RETRIED = frozenset({"40001", "40P01", "23505"})
+_DISK_FULL = "53100"
 _READS = "costmeter_reads"
 
 
@@ -65,13 +66,18 @@ def reading(engine: Engine) -> Iterator[Connection]:
 def in_transaction(engine: Engine, work: Callable[[Connection], T]) -> T:
     """Run `work` in one transaction and commit; run it again, whole, where another writer came in between.
 
-    `work` must take everything that it changes from the connection, since it may run more than once.
+    `work` must take everything that it changes from the connection, since it may run more than once. FullError where
+    the database has no room: nothing of it was written.
     """
     for attempt in range(TRIES):
         try:
             with engine.begin() as connection:
                 return work(connection)
         except DBAPIError as error:
+            if _is_full(error):
+                where, said = engine.url.render_as_string(), " ".join(str(error.orig).split())
+                remedy = "nothing of this was written; make room and do it again, nothing counts twice"
+                raise FullError(f"the database {where} is full ({said}): {remedy}") from error
             if not _is_lost_race(error) or attempt == TRIES - 1:
                 raise
             time.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 6)))
@@ -83,6 +89,12 @@ def _is_lost_race(error: DBAPIError) -> bool:
     if getattr(error.orig, "sqlstate", None) in _RETRIED:
         return True
     return isinstance(error, IntegrityError) and str(error.orig).startswith("UNIQUE constraint failed")
+
+
+def _is_full(error: DBAPIError) -> bool:
+    """No room on the disk, or not as many pages as SQLite was allowed."""
+    code: int = getattr(error.orig, "sqlite_errorcode", 0)
+    return code & 0xFF == sqlite3.SQLITE_FULL or getattr(error.orig, "sqlstate", None) == _DISK_FULL
 
 
 def _json(value: object) -> str:

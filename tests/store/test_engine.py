@@ -169,7 +169,7 @@ class TestInTransaction:
 
         def work(connection: Connection) -> None:
             tries.append(1)
-            raise DBAPIError("UPDATE", {}, LostRaceError("53100"))
+            raise DBAPIError("UPDATE", {}, LostRaceError("53200"))
 
         with pytest.raises(DBAPIError):
             in_transaction(engine, work)
