@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import Connection, Engine, delete
+from sqlalchemy import Engine
 
 from costmeter.core.errors import ConflictError, InputError
 from costmeter.core.money import format_amount
@@ -31,29 +31,15 @@ from costmeter.core.periods import format_instant, month_of
 from costmeter.core.price_book import PriceBook
 from costmeter.prices.read import read_edition
 from costmeter.reports.spend import spend_report
-from costmeter.reports.sums import read_sums, rollup_for
 from costmeter.services.add_credit import NewCredit, add_credit
-from costmeter.services.rebuild_projections import rebuild_projections
 from costmeter.services.reprice import reprice
 from costmeter.services.verify import verify
 from costmeter.services.void_credit import void_credit
 from costmeter.store import accounts, balances
 from costmeter.store.accounts import Home
-from costmeter.store.engine import in_transaction, open_engine, reading
-from costmeter.store.rollups import SUMS
+from costmeter.store.engine import reading
 from costmeter.store.scope import Scope
-from costmeter.store.tables import (
-    AccountRow,
-    ChargeRow,
-    CreditBalanceRow,
-    DayRow,
-    DeductionRow,
-    EntryRow,
-    EventRow,
-    PendingRow,
-    QuarterRow,
-    Table,
-)
+from costmeter.store.tables import AccountRow, ChargeRow, CreditBalanceRow, DeductionRow, EntryRow, EventRow
 from tests.late_prices import with_new_model, with_other_rate
 from tests.make import an_event, balance, book, outcome, post, record, rows, set_up_account, splits
 from tests.oracles import by_overlap, in_spending_order
@@ -61,9 +47,6 @@ from tests.services.invariants import check_books, close
 
 START = datetime(2025, 3, 29, tzinfo=UTC)  # three days before the end of a month
 MARCH = "2025-03"
-MONTHS = (MARCH, "2025-04")
-BY_DAY = ("model", "band", "day")
-PROJECTIONS: tuple[type[Table], ...] = (CreditBalanceRow, PendingRow, DayRow, QuarterRow)
 MICRO = timedelta(microseconds=1)
 # Rates of March 2025 at standard and off-peak hours, hit, miss and output, in 10^-12 USD a token.
 RATES = {
@@ -269,16 +252,6 @@ class Model:
         return paid["granted"], paid["topped_up"], posted.overdraft, posted.untracked
 
 
-def summed(records: list[dict[str, Any]], by: Sequence[str]) -> dict[tuple[Any, ...], dict[str, int]]:
-    """The sums of each group whose parts do not all come to nothing."""
-    groups: dict[tuple[Any, ...], dict[str, int]] = defaultdict(lambda: dict.fromkeys(SUMS, 0))
-    for record_ in records:
-        group = groups[tuple(record_[name] for name in by)]
-        for name in SUMS:
-            group[name] += record_[name]
-    return {key: sums for key, sums in groups.items() if any(sums.values())}
-
-
 models = st.sampled_from(["deepseek-chat", "deepseek-chat", "deepseek-reasoner", "deepseek-9"])
 tokens = st.tuples(*[st.sampled_from([0, 1, 64, 500_000, 1_000_000])] * 3)
 # How many of the instants a call's completion lies back: mostly few, so that calls fall among the credits.
@@ -335,15 +308,6 @@ class LedgerMachine(RuleBasedStateMachine):
         again = data.draw(st.lists(st.sampled_from(self.calls), min_size=1, max_size=4))
         tally = record(self.engine, *(call.body(self.account) for call in again), now=format_instant(self.now))
         assert outcome(tally) == (0, len(again), 0, 0)
-
-    @precondition(lambda self: self.calls)
-    @rule(data=st.data())
-    def send_again_with_other_content(self, data: st.DataObject) -> None:
-        """The first version stays as it is, posted or not."""
-        call = data.draw(st.sampled_from(self.calls))
-        hit, miss, output = call.tokens
-        other = call._replace(tokens=(hit, miss, output + 1)).body(self.account)
-        assert outcome(record(self.engine, other, now=format_instant(self.now))) == (0, 0, 1, 0)
 
     @rule(kind=kinds, amount=amounts, starts=st.sampled_from(EDGES), ends=st.one_of(st.none(), st.sampled_from(EDGES)))
     def add_credit_of_any_time(self, kind: str, amount: int, starts: datetime, ends: datetime | None) -> None:
@@ -425,42 +389,8 @@ class LedgerMachine(RuleBasedStateMachine):
         ]
 
     @rule()
-    def lose_the_projections_and_rebuild_them(self) -> None:
-        """The facts are enough: everything that is kept beside them comes back as it was."""
-
-        def lose(connection: Connection) -> None:
-            for table in PROJECTIONS:
-                connection.execute(delete(table).where(table.__table__.c.account == self.account))
-
-        before = self.projections()
-        in_transaction(self.engine, lose)
-        assert rebuild_projections(self.engine, [self.account]) == [self.account]
-        assert self.projections() == before
-
-    def projections(self) -> list[list[dict[str, Any]]]:
-        """All of them, but for the numbers of rows and for groups that have come to nothing."""
-        return [
-            rows(self.engine, table, *table.__table__.primary_key, where=table.__table__.c.account == self.account)
-            for table in (*PROJECTIONS, AccountRow)
-        ]
-
-    @rule()
     def restart(self) -> None:
         self.engine.dispose()
-        self.engine = open_engine(self.engine.url.render_as_string(hide_password=False))
-
-    @invariant()
-    def rollups_say_what_the_charges_say(self) -> None:
-        every = Scope.checked(start=START - timedelta(days=9), end=START + timedelta(days=20), account=self.account)
-        with reading(self.engine) as connection:
-            kept = accounts.listed(connection, [self.account])
-            for scope, by in ((every, ("hour",)), *((Scope(month=m, account=self.account), BY_DAY) for m in MONTHS)):
-                assert rollup_for(scope, kept, by, self.timezone) is not None
-                not_kept = [account._replace(rolled_up=-1) for account in kept]
-                of_rollups, of_charges = (
-                    summed(read_sums(connection, scope, those, by, self.timezone), by) for those in (kept, not_kept)
-                )
-                assert of_rollups == of_charges
 
     @invariant()
     def balances_are_what_the_model_says(self) -> None:
@@ -475,8 +405,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.post_later(0)
         self.is_what_the_model_says()
         check_books(self.engine, self.account)
-        assert verify(self.engine, [self.account], full=True) == []
-        self.engine.dispose()
+        assert verify(self.engine, [self.account]) == []
         if self.model.late is None:
             self.is_as_if_all_had_been_known_from_the_beginning()
 
