@@ -66,8 +66,8 @@ MUTANTS = {
     "void leaves what it paid": Mutant(
         void_credit, "first_paid_by", "return charges.first_paid_by", "return not charges.first_paid_by"
     ),
-    "repriced twice": Mutant(reprice, "_says_otherwise", "return any(", "return bool(columns) or any("),
-    "repriced at the old price": Mutant(fold_again, "_replace", "**change.price, ", ""),
+    "repriced twice": Mutant(reprice._Comparison, "_compare", "if row != call.price:", "if row:"),
+    "repriced at the old price": Mutant(fold_again, "_replace", "**price, ", ""),
     "adjusts into a closed month": Mutant(post_charges.Fold, "month", "if month in self.closed", "if not month"),
 }
 

@@ -46,6 +46,7 @@ def test_what_is_not_a_fact_is_named(full: Engine) -> None:
         "account",
         "checkpoint",
         "credit_balance",
+        "detached_month",
         "pending",
         "period",
         "quarantine",
