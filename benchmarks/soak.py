@@ -59,8 +59,8 @@ def lines(minutes: float, rate: int) -> Iterator[str]:
         took, sent = max(one.took for one in ran), sum(one.sent for one in ran)
         batches = quantiles([seconds for one in ran for seconds in one.seconds], n=100)
         yield f"{sent:,} calls in {took:,.0f} s: {sent / took:,.0f} a second of {rate:,} asked for"
-        yield f"a batch of {rate // PROCESSES} calls: p50 {batches[49]:.2f} s, p99 {batches[98]:.2f} s; at most "
-        yield f"{max(one.behind for one in ran):.1f} s behind"
+        yield f"a batch of {rate // PROCESSES} calls: p50 {batches[49]:.2f} s, p99 {batches[98]:.2f} s"
+        yield f"at most {max(one.behind for one in ran):.1f} s behind"
         accepted, duplicates = sum(one.accepted for one in ran), sum(one.duplicates for one in ran)
         yield f"{accepted:,} accepted, {duplicates:,} duplicates, {sent - accepted - duplicates:,} others"
         engine = open_engine(url)
@@ -69,8 +69,8 @@ def lines(minutes: float, rate: int) -> Iterator[str]:
             posted = sum(account.version for account in accounts.listed(connection))
         began = time.perf_counter()
         findings = verify(engine, full=True)
-        yield f"{posted:,} facts posted, {waiting} calls waiting; verify: {len(findings)} findings in "
-        yield f"{time.perf_counter() - began:,.0f} s {[*findings[:3]]}"
+        yield f"{posted:,} facts posted, {waiting} calls waiting; {len(findings)} findings of verify: {findings[:3]}"
+        yield f"verify took {time.perf_counter() - began:,.0f} s"
         engine.dispose()
     peak = max(resource.getrusage(who).ru_maxrss // 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     yield f"peak memory of the largest process: {peak} MiB"

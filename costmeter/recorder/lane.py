@@ -23,7 +23,7 @@ from costmeter.recorder.descriptor import Descriptor
 try:
     import fcntl
 except ImportError:  # no POSIX: there is no lane, and the spool keeps its records in memory
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # a module that may be missing
 
 SEGMENT = 1 << 20  # bytes after which a new segment is begun, so that what is delivered can be removed
 LOST = ".lost"  # the end of the name of a lane that is over and could not keep everything

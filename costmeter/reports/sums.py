@@ -11,12 +11,22 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, false, func, or_, select
 
 from costmeter.core.periods import Period, from_micros, month_of, to_micros, zone
 from costmeter.store.accounts import Account
 from costmeter.store.events import of_one_event
-from costmeter.store.rollups import AMOUNTS, QUARTER_MICROS, STATES, SUMS, TOKENS, Table, exact_sums, quarter
+from costmeter.store.rollups import (
+    AMOUNTS,
+    QUARTER_MICROS,
+    STATES,
+    SUMS,
+    TOKENS,
+    Table,
+    charge_sums,
+    exact_sums,
+    quarter,
+)
 from costmeter.store.scope import Scope, dimension
 from costmeter.store.tables import ChargeRow, DayRow, EventRow, QuarterRow
 from costmeter.store.types import sum_halves
@@ -75,10 +85,7 @@ def _cuts_no_quarter(period: Period | None) -> bool:
 def _of_charges(connection: Connection, scope: Scope, by: Sequence[str]) -> Select[Any]:
     keys = [quarter(connection) if name in _TIMES else dimension(name) for name in by]
     named: list[ColumnElement[Any]] = [key.label(f"by_{number}") for number, key in enumerate(keys)]
-    counts = [func.sum(ChargeRow.sign), *(func.sum(case((s, ChargeRow.sign), else_=0)) for s in STATES.values())]
-    halves = [half for name in TOKENS for half in sum_halves(getattr(EventRow, name) * ChargeRow.sign)]
-    halves += [half for name in AMOUNTS for half in sum_halves(getattr(ChargeRow, name))]
-    query = select(*named, *counts, *halves).join(EventRow, of_one_event(ChargeRow, EventRow))
+    query = select(*named, *charge_sums()).join(EventRow, of_one_event(ChargeRow, EventRow))
     return query.where(*scope.charges()).group_by(*named)
 
 

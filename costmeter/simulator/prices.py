@@ -71,7 +71,7 @@ def _both(usd: Mapping[str, str], cny: Mapping[str, str]) -> dict[str, dict[str,
 
 
 def _utc(*fields: int) -> datetime:
-    return datetime(*fields, tzinfo=UTC)  # type: ignore[arg-type, misc]
+    return datetime(*fields, tzinfo=UTC)  # type: ignore[arg-type, misc]  # year to minute
 
 
 # "until 2025-02-08 16:00 (UTC)" the launch price of V3 was in force; this is where the list of 2025 begins.

@@ -107,11 +107,8 @@ def of_charges(connection: Connection, account: str, month: str) -> dict[Slot, l
     """What the rollup by quarter hours of a billing month must be, by the charges themselves."""
     keys = (quarter(connection), EventRow.project, EventRow.api_key, EventRow.model, ChargeRow.band)
     named: list[ColumnElement[Any]] = [key.label(f"key_{number}") for number, key in enumerate(keys)]
-    counts = [func.sum(case((state, ChargeRow.sign), else_=0)) for state in STATES.values()]
-    halves = [half for name in TOKENS for half in sum_halves(getattr(EventRow, name) * ChargeRow.sign)]
-    halves += [half for name in AMOUNTS for half in sum_halves(getattr(ChargeRow, name))]
     query = (
-        select(*named, func.sum(ChargeRow.sign), *counts, *halves)
+        select(*named, *charge_sums())
         .join(EventRow, of_one_event(ChargeRow, EventRow))
         .where(ChargeRow.account == account, ChargeRow.billing_month == month)
         .group_by(*named)
@@ -121,6 +118,13 @@ def of_charges(connection: Connection, account: str, month: str) -> dict[Slot, l
         at, texts = int(row[0]), [text or "" for text in row[1:5]]
         found[Slot(month, at, *texts)] = exact_sums(row[5:])
     return found
+
+
+def charge_sums() -> list[ColumnElement[int]]:
+    """What `exact_sums` makes SUMS of, for charges joined with their events."""
+    counts = [func.sum(ChargeRow.sign), *(func.sum(case((s, ChargeRow.sign), else_=0)) for s in STATES.values())]
+    halves = [half for name in TOKENS for half in sum_halves(getattr(EventRow, name) * ChargeRow.sign)]
+    return [*counts, *halves, *(half for name in AMOUNTS for half in sum_halves(getattr(ChargeRow, name)))]
 
 
 def exact_sums(row: Sequence[Any]) -> list[int]:
