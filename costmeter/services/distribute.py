@@ -5,7 +5,6 @@ from __future__ import annotations
 from sqlalchemy import Connection, Engine, TextClause, text
 
 from costmeter.core.errors import SetupError
-from costmeter.services.detach_months import refuse_sqlite
 from costmeter.store import sizes
 from costmeter.store.engine import in_transaction
 from costmeter.store.tables import Table
@@ -18,7 +17,8 @@ def distribute(engine: Engine) -> list[str]:
 
     Those that are distributed already are left alone. SetupError where the database has no Citus extension.
     """
-    refuse_sqlite(engine)
+    if engine.dialect.name != "postgresql":
+        raise SetupError("Citus distributes PostgreSQL databases; an SQLite file stays on one machine")
     return in_transaction(engine, _distribute)
 
 

@@ -146,10 +146,15 @@ def test_the_status_of_an_sqlite_file(run: Run, sqlite: str, tmp_path: Path) -> 
     assert run("db", "status").code == 0
 
 
-@pytest.mark.parametrize("command", ["partitions", "detach --before 2025-04", "attach 2025-03", "distribute"])
+@pytest.mark.parametrize("command", ["partitions", "detach --before 2025-04", "attach 2025-03"])
 def test_partitions_are_postgresqls(run: Run, sqlite: str, command: str) -> None:
     says = "partitions are PostgreSQL's; an SQLite file keeps each table in one piece"
     assert run("db", *command.split()).refused == says
+
+
+def test_a_file_is_not_distributed(run: Run, sqlite: str) -> None:
+    says = "Citus distributes PostgreSQL databases; an SQLite file stays on one machine"
+    assert run("db", "distribute").refused == says
 
 
 def test_without_citus_nothing_is_distributed(run: Run, postgres: str) -> None:
