@@ -124,7 +124,9 @@ def _open(path: str, book: PriceBook, *, dry_run: bool) -> Way:
 
     def run(_: object) -> Counts:
         looked_at: list[int] = []
-        found = reprice(engine, book=book, read_book=read_edition, now=NOW, dry_run=dry_run, progress=looked_at.append)
+        found = reprice(
+            engine, book=book, read_book=read_edition, by="finance", now=NOW, dry_run=dry_run, progress=looked_at.append
+        )
         return [sum(looked_at), sum(group.charges for group in found.values())]
 
     return Way(version("costmeter"), lambda *_: None, run, list)

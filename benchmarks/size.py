@@ -67,7 +67,7 @@ def _fill(engine: Engine) -> None:
     for number in range(ACCOUNTS):
         for kind, amount in (("granted", "5.00"), ("topped_up", "100000.00")):
             new = NewCredit(f"account-{number}", kind, parse_amount(amount), effective_at=START)
-            add_credit(engine, new, home=home, now=START)
+            add_credit(engine, new, by="finance", home=home, now=START)
     chance = random.Random(20250301)
     for first in range(0, CALLS, BATCH):
         now = START + SPAN * (first + BATCH) / CALLS

@@ -92,7 +92,7 @@ def run(url: str, number: int, batch: int, seconds: int) -> Ran:
         again = chance.sample(before, min(int(batch * AGAIN), len(before)))
         started = time.perf_counter()
         tally = capture(engine, bodies + again, book=book, home=Home(), now=traffic.NOW)
-        add_credit(engine, _credit(chance, second), home=Home(), now=traffic.NOW)
+        add_credit(engine, _credit(chance, second), by="finance", home=Home(), now=traffic.NOW)
         times.append(time.perf_counter() - started)
         sent, accepted, duplicates = (
             sent + len(bodies + again),

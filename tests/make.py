@@ -132,7 +132,7 @@ def give(
     """Add a credit; also says whether it was booked now."""
     starts, ends = (None if text is None else at(text) for text in (effective_at, expires_at))
     new = NewCredit(account, kind, usd(amount), currency, starts, ends, reference)
-    return add_credit(engine, new, home=home or Home(), now=at(now))
+    return add_credit(engine, new, by="finance", home=home or Home(), now=at(now))
 
 
 def balance(engine: Engine, when: str = NOW, account: str = "default") -> tuple[str, str]:

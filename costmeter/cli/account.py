@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from costmeter import wiring
 from costmeter.cli.database import database, snapshot
-from costmeter.cli.options import AsJson, Currency, Timezone
+from costmeter.cli.options import AsJson, By, Currency, Timezone, decided_by
 from costmeter.cli.output import print_json, print_line, print_table
 from costmeter.core.money import format_amount
 from costmeter.core.periods import format_instant
 from costmeter.core.secrets import without_secrets
+from costmeter.reports.shapes import account_shape, freeze_shape
 from costmeter.services.add_account import add_account
 from costmeter.services.post_charges import post_charges
 from costmeter.services.release_account import release_account
 from costmeter.store import accounts, credits, events, freezes
-from costmeter.store.accounts import Account
-from costmeter.store.freezes import Freeze
 from costmeter.store.tables import PendingRow
 
 app = typer.Typer(help="Accounts: each keeps a balance in one currency and bills by one time zone.")
@@ -27,14 +26,22 @@ Name = Annotated[str, typer.Argument(help="The account's name.")]
 
 
 @app.command()
-def add(name: Name, currency: Currency = None, timezone: Timezone = None, as_json: AsJson = False) -> None:
+def add(
+    name: Name, currency: Currency = None, timezone: Timezone = None, by: By = None, as_json: AsJson = False
+) -> None:
     """Add an account; currency and time zone can be changed until its first posted entry."""
     with database() as engine:
         account, made = add_account(
-            engine, name, currency=currency, timezone=timezone, home=wiring.home(), now=datetime.now(UTC)
+            engine,
+            name,
+            currency=currency,
+            timezone=timezone,
+            by=decided_by(by),
+            home=wiring.home(),
+            now=datetime.now(UTC),
         )
     if as_json:
-        print_json({**_shown(account), "created": made})
+        print_json({**account_shape(account), "created": made})
     else:
         print_line(f"{'added' if made else 'kept'} account {name}: {account.currency}, {account.timezone}")
 
@@ -43,7 +50,7 @@ def add(name: Name, currency: Currency = None, timezone: Timezone = None, as_jso
 def list_accounts(as_json: AsJson = False) -> None:
     """List the accounts."""
     with snapshot() as connection:
-        found = [_shown(account) for account in accounts.listed(connection)]
+        found = [account_shape(account) for account in accounts.listed(connection)]
     if as_json:
         print_json(found)
     else:
@@ -61,7 +68,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
         decided = freezes.of_account(connection, account.account)
     opened = min((credit.effective_at for credit in booked), default=None)
     shown = {
-        **_shown(account),
+        **account_shape(account),
         "tracked_from": format_instant(opened) if opened else None,
         "credits": len(booked),
         "overdraft": format_amount(account.overdraft),
@@ -69,7 +76,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
         "unposted": unposted,
     }
     if as_json:
-        print_json({**shown, "freezes": [_decision(freeze) for freeze in decided]})
+        print_json({**shown, "freezes": [freeze_shape(freeze) for freeze in decided]})
         return
     unknown = {"tracked_from": "not tracked: it has no credit", "frozen_at": "no"}
     for key, value in shown.items():
@@ -96,20 +103,6 @@ def release(
         made = release_account(engine, name, by=by, reason=reason, now=now)
         posted = post_charges(engine, without_secrets(name), book=wiring.price_book(), now=now)
     if as_json:
-        print_json({"account": name, **_decision(made), "posted": posted})
+        print_json({"account": name, **freeze_shape(made), "posted": posted})
     else:
         print_line(f"released account {name}: {posted} calls that waited are posted")
-
-
-def _shown(account: Account) -> dict[str, Any]:
-    return {
-        "account": account.account,
-        "currency": account.currency,
-        "timezone": account.timezone,
-        "created_at": format_instant(account.created_at),
-        "frozen_at": format_instant(account.frozen_at) if account.frozen_at else None,
-    }
-
-
-def _decision(freeze: Freeze) -> dict[str, Any]:
-    return {**freeze._asdict(), "decided_at": format_instant(freeze.decided_at)}

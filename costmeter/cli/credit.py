@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -10,16 +9,15 @@ import typer
 
 from costmeter import wiring
 from costmeter.cli.database import database, snapshot
-from costmeter.cli.options import Account, AsJson, Currency
+from costmeter.cli.options import Account, AsJson, By, Currency, decided_by
 from costmeter.cli.output import print_json, print_line, print_table
-from costmeter.core.errors import InputError
 from costmeter.core.events import DEFAULT_ACCOUNT
 from costmeter.core.money import format_amount, parse_amount
-from costmeter.core.periods import format_instant, parse_instant
+from costmeter.core.periods import parse_instant
+from costmeter.reports.shapes import credit_shape
 from costmeter.services.add_credit import NewCredit, add_credit
 from costmeter.services.void_credit import void_credit
 from costmeter.store import accounts, credits
-from costmeter.store.credits import BookedCredit, CreditBalance, Void
 
 app = typer.Typer(help="Credits: what an account may spend, granted before topped up.")
 
@@ -35,6 +33,7 @@ def add(
     ] = None,
     expires_at: Annotated[str | None, typer.Option(help="Calls completed from here on may not; granted only.")] = None,
     reference: Annotated[str | None, typer.Option(help="With a reference a credit is booked once.")] = None,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Add a credit: always without a reference, once with one."""
@@ -48,9 +47,9 @@ def add(
         reference=reference,
     )
     with database() as engine:
-        booked, created = add_credit(engine, new, home=wiring.home(), now=datetime.now(UTC))
+        booked, created = add_credit(engine, new, by=decided_by(by), home=wiring.home(), now=datetime.now(UTC))
     if as_json:
-        print_json({**shown(booked), "account": account, "created": created})
+        print_json({**credit_shape(booked), "account": account, "created": created})
         return
     word = "added" if created else "kept, was added before:"
     print_line(f"{word} {format_amount(booked.credit.amount)} {booked.currency} {kind} for account {account}")
@@ -62,7 +61,7 @@ def list_credits(account: Account = DEFAULT_ACCOUNT, as_json: AsJson = False) ->
     with snapshot() as connection:
         account = accounts.get(connection, account).account
         left = credits.balances(connection, account)
-        found = [shown(one, left[one.credit.credit_id]) for one in credits.of_account(connection, account)]
+        found = [credit_shape(one, left[one.credit.credit_id]) for one in credits.of_account(connection, account)]
     if as_json:
         print_json(found)
         return
@@ -90,15 +89,11 @@ def _cell(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _void_shown(void: Void) -> dict[str, str]:
-    return {"at": format_instant(void.booked_at), "by": void.by_whom, "reason": void.reason}
-
-
 @app.command()
 def void(
     reference: Annotated[str, typer.Argument(help="The reference of the credit.")],
     reason: Annotated[str, typer.Option(help="Why it is taken back; kept in the books.")],
-    by: Annotated[str | None, typer.Option(help="Who takes it back; default: the name of the user logged in.")] = None,
+    by: By = None,
     account: Account = DEFAULT_ACCOUNT,
     as_json: AsJson = False,
 ) -> None:
@@ -107,34 +102,9 @@ def void(
     --json is the credit as `credit list` has it, with "account" and "voided": {"at", "by", "reason"}.
     """
     with database() as engine:
-        booked = void_credit(engine, account, reference, reason=reason, by=by or _login(), now=datetime.now(UTC))
+        booked = void_credit(engine, account, reference, reason=reason, by=decided_by(by), now=datetime.now(UTC))
     if as_json:
-        print_json({**shown(booked), "account": account})
+        print_json({**credit_shape(booked), "account": account})
         return
     credit = booked.credit
     print_line(f"voided {format_amount(credit.amount)} {booked.currency} {credit.kind} of account {account}")
-
-
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError) as error:  # a container may run as a number that has no name
-        raise InputError("by", None, "this machine has no name for its user; say who, with --by NAME") from error
-
-
-def shown(booked: BookedCredit, left: CreditBalance | None = None) -> dict[str, Any]:
-    """A credit as JSON has it; `remaining` is what can still be spent, `expired` what expired unspent."""
-    credit = booked.credit
-    described = {
-        "credit_id": credit.credit_id,
-        "kind": credit.kind,
-        "amount": format_amount(credit.amount),
-        "currency": booked.currency,
-        "effective_at": format_instant(credit.effective_at),
-        "expires_at": format_instant(credit.expires_at) if credit.expires_at else None,
-        "reference": booked.reference,
-        "voided": _void_shown(booked.void) if booked.void else None,
-    }
-    if left is not None:
-        described |= {"remaining": format_amount(left.remaining - left.expired), "expired": format_amount(left.expired)}
-    return described

@@ -188,7 +188,7 @@ def _top_up(bench: _Bench) -> None:
 
 def _add(engine: Engine, kind: str, amount: str, at: datetime) -> None:
     new = NewCredit(DEFAULT_ACCOUNT, kind, parse_amount(amount), "USD", effective_at=at, reference=f"demo-{kind}")
-    add_credit(engine, new, home=wiring.home(), now=datetime.now(UTC))
+    add_credit(engine, new, by="demo", home=wiring.home(), now=datetime.now(UTC))
 
 
 def _print_books(engine: Engine, theirs: Any) -> bool:

@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 from costmeter import __version__
 from costmeter.cli import (
     account,
+    audit,
     balance,
     credit,
     db,
@@ -22,6 +23,7 @@ from costmeter.cli import (
     doctor,
     export,
     flush,
+    keys,
     prices,
     quarantine,
     quote,
@@ -51,6 +53,8 @@ app.add_typer(quarantine.app, name="quarantine")
 app.command()(verify.verify)
 app.command()(doctor.doctor)
 app.command()(flush.flush)
+app.add_typer(keys.app, name="keys")
+app.command()(audit.audit)
 app.add_typer(db.app, name="db")
 app.command()(simulate.simulate)
 app.command()(demo.demo)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -18,11 +18,11 @@ from costmeter.cli.options import AnyAccount, AsJson, By, decided_by
 from costmeter.cli.output import print_json, print_line, print_note, print_table
 from costmeter.core.errors import InputError
 from costmeter.core.periods import format_instant
+from costmeter.reports.shapes import item_shape
 from costmeter.services.discard_items import discard_items
 from costmeter.services.replay_items import Replayed, named_items, refused_items, replay_items
 from costmeter.store import accounts, quarantine
 from costmeter.store.engine import reading
-from costmeter.store.quarantine import Item
 from costmeter.store.tables import QuarantineRow
 
 app = typer.Typer(help="Quarantine: what could not be used, and why.")
@@ -51,7 +51,7 @@ def list_items(
     with snapshot() as connection:
         items = quarantine.listed(connection, *conditions)
     if as_json:
-        print_json([_shown(item) for item in items])
+        print_json([item_shape(item) for item in items])
         return
     columns = dict.fromkeys(("item", "account", "kind", "state", "place", "received", "error"), "left")
     rows = [(i.name, i.account, i.kind, i.state, i.place, format_instant(i.received_at), i.error) for i in items]
@@ -62,7 +62,7 @@ def list_items(
 def show(item: Annotated[str, typer.Argument(help="The item, as the list names it.")], as_json: AsJson = False) -> None:
     """Show one item with all that was kept of it, and what was decided about it."""
     with snapshot() as connection:
-        shown = _shown(quarantine.get(connection, item))
+        shown = item_shape(quarantine.get(connection, item))
     if as_json:
         print_json(shown)
         return
@@ -149,9 +149,3 @@ def _print(replayed: Replayed, as_json: bool) -> None:
         return
     print_line(f"replayed   {len(replayed.outcomes) - replayed.still_open:>10,}")
     print_line(f"still open {replayed.still_open:>10,}")
-
-
-def _shown(item: Item) -> dict[str, Any]:
-    instants = ("completed_at", "received_at", "decided_at")
-    shown = {**item._asdict(), "item": item.name}
-    return shown | {name: format_instant(shown[name]) if shown[name] else None for name in instants}

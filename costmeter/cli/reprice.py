@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from costmeter import wiring
 from costmeter.cli.database import database
-from costmeter.cli.options import AnyAccount, AsJson
+from costmeter.cli.options import AnyAccount, AsJson, By, decided_by
 from costmeter.cli.output import print_json, print_line, print_table
 from costmeter.core.money import format_amount
 from costmeter.core.periods import check_month
@@ -30,6 +30,7 @@ def reprice(
     account: AnyAccount = None,
     month: Annotated[str | None, typer.Option(help="Only calls completed in this month of the account's zone.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change; post nothing.")] = False,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Price again what the present price book prices otherwise, unpriced and provisional calls included.
@@ -43,7 +44,7 @@ def reprice(
     """
     if month is not None:
         check_month(month)
-    found = _repriced(account, month, dry_run)
+    found = _repriced(account, month, dry_run, decided_by(by))
     rows = [_row(group, sums) for group, sums in sorted(found.items(), key=lambda item: [str(key) for key in item[0]])]
     totals = [_total(currency, found) for currency in sorted({group.currency for group in found})]
     if as_json:
@@ -60,7 +61,7 @@ def reprice(
         print_line(f"{total['charges']:,} calls {said} again: {amounts}")
 
 
-def _repriced(account: str | None, month: str | None, dry_run: bool) -> dict[Group, Repriced]:
+def _repriced(account: str | None, month: str | None, dry_run: bool, by: str) -> dict[Group, Repriced]:
     progress = Progress(console=Console(stderr=True), disable=not sys.stderr.isatty())
     with database() as engine, progress:
         task = progress.add_task("pricing again", total=None)
@@ -72,6 +73,7 @@ def _repriced(account: str | None, month: str | None, dry_run: bool) -> dict[Gro
             None if account is None else [account],
             book=wiring.price_book(),
             read_book=read_edition,
+            by=by,
             now=datetime.now(UTC),
             month=month,
             dry_run=dry_run,

@@ -6,6 +6,7 @@ CostmeterError
  |   +- ConflictError     the same id or reference again, with other content
  +- NoPriceError      a quote was asked for where there is no tariff or rate
  +- NotFoundError     a name that is not there
+ +- ForbiddenError    what a key may not do
  +- DetachedError     calls of a month that was detached are needed
  +- FrozenError       the ledger of an account does not add up, and nothing is posted to it
  +- FullError         the database has no room for more
@@ -56,6 +57,10 @@ class NoPriceError(CostmeterError):
 
 class NotFoundError(CostmeterError):
     """A name that is not in the database or the price book."""
+
+
+class ForbiddenError(CostmeterError):
+    """What the key of a request may not do; says what it may."""
 
 
 class DetachedError(CostmeterError):

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
 from costmeter.core.errors import ConflictError, InputError
-from costmeter.core.events import TEXT_LENGTH, check_account, digest
+from costmeter.core.events import TEXT_LENGTH, check_account, check_said, digest
 from costmeter.core.ledger import GRANTED, KINDS, Credit, credit_lines
 from costmeter.core.money import check_currency, format_amount
 from costmeter.core.periods import MICROSECOND, Period, as_utc, format_instant
 from costmeter.core.secrets import without_secrets
 from costmeter.services.fold_again import first_affected, fold_again
 from costmeter.services.post_charges import open_folds
-from costmeter.store import accounts, charges, credits, detached
+from costmeter.store import accounts, audit, charges, credits, detached
 from costmeter.store.accounts import Home
 from costmeter.store.bulk import Batch
 from costmeter.store.credits import BookedCredit
@@ -34,18 +34,18 @@ class NewCredit(NamedTuple):
     reference: str | None = None
 
 
-def add_credit(engine: Engine, new: NewCredit, *, home: Home, now: datetime) -> tuple[BookedCredit, bool]:
+def add_credit(engine: Engine, new: NewCredit, *, by: str, home: Home, now: datetime) -> tuple[BookedCredit, bool]:
     """The credit as booked, and whether it was booked now (False: the same reference was booked before).
 
     With a reference it is booked once: again with the same content it is found, with other content it is a
     ConflictError and nothing changes. Overdraft is repaid at once by what is topped up. One that begins before calls
     that are posted already pays them as if it had been known: they are folded again, and the differences are posted.
     """
-    checked = _checked(new, now)
-    return in_transaction(engine, lambda connection: _add(connection, checked, home, now))
+    checked, by = _checked(new, now), check_said(by, "by")
+    return in_transaction(engine, lambda connection: _add(connection, checked, by, home, now))
 
 
-def _add(connection: Connection, new: NewCredit, home: Home, now: datetime) -> tuple[BookedCredit, bool]:
+def _add(connection: Connection, new: NewCredit, by: str, home: Home, now: datetime) -> tuple[BookedCredit, bool]:
     wanted = Home(new.currency or home.currency, home.timezone)
     accounts.make_missing(connection, [new.account], wanted, now)
     account = accounts.lock(connection, new.account)
@@ -72,7 +72,23 @@ def _add(connection: Connection, new: NewCredit, home: Home, now: datetime) -> t
     fold.expire()
     fold.write()
     batch.write()
+    audit.add(connection, "credit.add", _subject(booked), _change(booked), by=by, at=now, account=new.account)
     return booked, True
+
+
+def _subject(booked: BookedCredit) -> str:
+    return booked.reference or f"credit {booked.credit.credit_id}"
+
+
+def _change(booked: BookedCredit) -> dict[str, Any]:
+    credit = booked.credit
+    return {
+        "kind": credit.kind,
+        "amount": format_amount(credit.amount),
+        "currency": booked.currency,
+        "effective_at": format_instant(credit.effective_at),
+        "expires_at": credit.expires_at and format_instant(credit.expires_at),
+    }
 
 
 def seal_credit(booked: BookedCredit) -> bytes:

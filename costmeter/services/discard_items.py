@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine
 
 from costmeter.core.errors import InputError
 from costmeter.core.events import check_said
-from costmeter.store import quarantine
+from costmeter.store import audit, quarantine
 from costmeter.store.engine import in_transaction
 from costmeter.store.quarantine import Item
 
@@ -26,6 +26,10 @@ def discard_items(engine: Engine, names: Sequence[str], *, by: str, reason: str,
         for item in items:
             if not quarantine.decide(connection, item, quarantine.DISCARDED, at=now, by=by, reason=reason):
                 raise InputError("item", item.name, "was decided on by somebody else at this moment; look again")
+            change = {"kind": item.kind, "event_id": item.event_id}
+            audit.add(
+                connection, "quarantine.discard", item.name, change, by=by, at=now, account=item.account, reason=reason
+            )
         return items
 
     return in_transaction(engine, discard)

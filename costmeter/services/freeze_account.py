@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
-from costmeter.store import accounts, freezes
+from costmeter.store import accounts, audit, freezes
 from costmeter.store.engine import in_transaction
 from costmeter.store.freezes import FROZEN, Freeze
 
@@ -18,6 +18,7 @@ def freeze_account(engine: Engine, name: str, *, by: str, reason: str, now: date
         if accounts.lock(connection, name).frozen_at is not None:
             return False
         freezes.add(connection, name, Freeze(freezes.next_number(connection, name), FROZEN, now, by, reason))
+        audit.add(connection, "account.freeze", name, {}, by=by, at=now, account=name, reason=reason)
         return True
 
     return in_transaction(engine, freeze)

@@ -8,8 +8,8 @@ from sqlalchemy import Connection, Engine
 
 from costmeter.core.errors import InputError
 from costmeter.core.events import check_said
-from costmeter.core.periods import Period
-from costmeter.store import accounts, checkpoints, detached, freezes, projections
+from costmeter.core.periods import Period, format_instant
+from costmeter.store import accounts, audit, checkpoints, detached, freezes, projections
 from costmeter.store.engine import in_transaction
 from costmeter.store.freezes import RELEASED, Freeze
 
@@ -32,6 +32,17 @@ def release_account(engine: Engine, name: str, *, by: str, reason: str, now: dat
         made = Freeze(freezes.next_number(connection, account.account), RELEASED, now, by, reason)
         freezes.add(connection, account.account, made, state)
         checkpoints.save(connection, account.account, state, now)
+        change = {"frozen_at": format_instant(account.frozen_at), "seq": account.version}
+        audit.add(
+            connection,
+            "account.release",
+            account.account,
+            change,
+            by=by,
+            at=now,
+            account=account.account,
+            reason=reason,
+        )
         return made
 
     return in_transaction(engine, release)

@@ -16,7 +16,7 @@ from costmeter.core.events import TEXT_LENGTH, check_said, digest, read_event
 from costmeter.core.price_book import PriceBook
 from costmeter.services.capture import capture
 from costmeter.services.record_calls import Received, Refusal, Tally
-from costmeter.store import events, quarantine
+from costmeter.store import audit, events, quarantine
 from costmeter.store.accounts import Home
 from costmeter.store.engine import in_transaction
 from costmeter.store.keys import identity_key
@@ -192,7 +192,18 @@ def _close(connection: Connection, outcomes: Sequence[Outcome], *, at: datetime,
         if state == REPLAYED:
             recorded = f"recorded as event {event_id}" if event_id else None
             reason = f"is a conflict now: {error}" if error else recorded
-            quarantine.decide(connection, item, REPLAYED, at=at, by=by, reason=reason)
+            if quarantine.decide(connection, item, REPLAYED, at=at, by=by, reason=reason):
+                change = {"kind": item.kind, "event_id": event_id or item.event_id}
+                audit.add(
+                    connection,
+                    "quarantine.replay",
+                    item.name,
+                    change,
+                    by=by,
+                    at=at,
+                    account=item.account,
+                    reason=reason,
+                )
         elif error:
             field_name = error.partition(" ")[0].rstrip(":")  # an InputError names its field first
             quarantine.refuse_again(connection, item, field_name, error)

@@ -21,7 +21,7 @@ from costmeter.core.price_book import PriceBook, overlap
 from costmeter.core.repricing import ALWAYS, changed_periods, covers, hull
 from costmeter.services.fold_again import Price, fold_again
 from costmeter.services.post_charges import open_folds, price_and_marks, price_columns
-from costmeter.store import accounts, charges, detached, editions
+from costmeter.store import accounts, audit, charges, detached, editions
 from costmeter.store.accounts import Account
 from costmeter.store.bulk import Batch
 from costmeter.store.charges import PRICE, Paid, Priced
@@ -82,6 +82,7 @@ def reprice(
     *,
     book: PriceBook,
     read_book: ReadBook,
+    by: str,
     now: datetime,
     month: str | None = None,
     dry_run: bool = False,
@@ -101,13 +102,13 @@ def reprice(
                 found.setdefault(group, Repriced()).add(new.call.cost, new.cost)
     if not dry_run:
         for name, own in sorted({(group.account, group.month) for group in found}):
-            month_again = partial(_reprice_month, name=name, month=own, book=book, read_book=read_book, now=now)
+            month_again = partial(_reprice_month, name=name, month=own, book=book, read_book=read_book, by=by, now=now)
             in_transaction(engine, month_again)
     return found
 
 
 def _reprice_month(
-    connection: Connection, name: str, month: str, *, book: PriceBook, read_book: ReadBook, now: datetime
+    connection: Connection, name: str, month: str, *, book: PriceBook, read_book: ReadBook, by: str, now: datetime
 ) -> None:
     """Post what differs in the calls that completed in a month; all later calls are folded again with them."""
     account = accounts.lock(connection, name)
@@ -124,6 +125,7 @@ def _reprice_month(
     fold.expire()
     fold.write()
     batch.write()
+    audit.add(connection, "reprice", month, {"edition": book.edition}, by=by, at=now, account=name)
 
 
 @dataclass

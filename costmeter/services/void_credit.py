@@ -10,11 +10,12 @@ from sqlalchemy import Connection, Engine
 from costmeter.core.errors import ConflictError, InputError, NotFoundError
 from costmeter.core.events import TEXT_LENGTH, check_account, digest
 from costmeter.core.ledger import Credit, credit_lines
+from costmeter.core.money import format_amount
 from costmeter.core.periods import Period, format_instant
 from costmeter.core.secrets import without_secrets
 from costmeter.services.fold_again import fold_again
 from costmeter.services.post_charges import open_folds
-from costmeter.store import accounts, charges, credits, detached
+from costmeter.store import accounts, audit, charges, credits, detached
 from costmeter.store.bulk import Batch
 from costmeter.store.credits import BookedCredit, Void
 from costmeter.store.engine import in_transaction
@@ -67,6 +68,8 @@ def _void(connection: Connection, name: str, reference: str, said: tuple[str, st
     fold.expire()
     fold.write()
     batch.write()
+    change = {"kind": credit.kind, "amount": format_amount(credit.amount), "currency": booked.currency}
+    audit.add(connection, "credit.void", reference, change, by=void.by_whom, at=now, account=name, reason=void.reason)
     return booked._replace(void=void)
 
 

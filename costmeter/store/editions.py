@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from costmeter.core.errors import NotFoundError
 from costmeter.core.price_book import PriceBook
+from costmeter.store import audit
 from costmeter.store.tables import EditionRow
 
 
@@ -18,7 +19,9 @@ def keep(connection: Connection, book: PriceBook, now: datetime) -> None:
         return
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     row = {"edition": book.edition, "text": book.text, "stored_at": now}
-    connection.execute(insert(EditionRow).values(row).on_conflict_do_nothing())
+    if connection.execute(insert(EditionRow).values(row).on_conflict_do_nothing()).rowcount == 1:
+        change = {"tariffs": len(book.tariffs), "names": len(book.names)}
+        audit.add(connection, "prices.edition", book.edition, change, by="posting", at=now)
 
 
 def text_of(connection: Connection, edition: str) -> str:

@@ -1,8 +1,8 @@
 """Every table. The migrations make the schema; a test holds these models equal to it.
 
 Every primary, unique and foreign key begins with the account, so that PostgreSQL can be sharded by account; only the
-price editions, which all accounts share, have none. On PostgreSQL usage_event, charge and deduction are partitioned by
-completion; their keys therefore carry it.
+price editions and the API keys, which all accounts share, have none. On PostgreSQL usage_event, charge and deduction
+are partitioned by completion; their keys therefore carry it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
+from costmeter.store.access_tables import AuditRow as AuditRow
+from costmeter.store.access_tables import KeyRow as KeyRow
 from costmeter.store.credit_tables import CreditBalanceRow as CreditBalanceRow
 from costmeter.store.credit_tables import CreditRow as CreditRow
 from costmeter.store.credit_tables import CreditVoidRow as CreditVoidRow
@@ -38,7 +40,7 @@ PARTITIONED = ("usage_event", "charge", "deduction")
 # Rows of these are never updated or deleted: the migrations forbid it by triggers.
 ADDED_ONLY = (
     "identity", "usage_event", "price_edition", "charge", "deduction", "credit", "credit_void", "repayment", "expiry",
-    "journal_entry", "journal_line", "account_freeze",
+    "journal_entry", "journal_line", "account_freeze", "audit_entry",
 )  # fmt: skip
 _BY_COMPLETION = {"postgresql_partition_by": "RANGE (completed_at)"}
 

@@ -25,7 +25,7 @@ def main(url: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     begun: list[int] = []
-    reprice(engine, book=with_new_model(), read_book=read_edition, now=at(NOW))
+    reprice(engine, book=with_new_model(), read_book=read_edition, by="finance", now=at(NOW))
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ class TestWhatIsBooked:
         beijing = datetime(2025, 3, 1, 8, tzinfo=timezone(timedelta(hours=8)))
         new = NewCredit("default", "granted", usd("1.00"), None, beijing, beijing + timedelta(days=1), "r")
         for expected in (True, False):
-            booked, is_new = add_credit(engine, new, home=Home(), now=at(NOW))
+            booked, is_new = add_credit(engine, new, by="finance", home=Home(), now=at(NOW))
             assert is_new is expected
             assert booked.credit.effective_at == datetime(2025, 3, 1, tzinfo=UTC)
 
@@ -84,7 +84,7 @@ class TestWhatIsBooked:
 
     def test_the_greatest_amount_is_taken(self, engine: Engine) -> None:
         new = NewCredit("default", "topped_up", MAX_AMOUNT)
-        assert add_credit(engine, new, home=Home(), now=at(NOW))[1]
+        assert add_credit(engine, new, by="finance", home=Home(), now=at(NOW))[1]
         assert balance(engine) == ("0.00", "9223372.036854775807")
 
     def test_a_grant_that_has_expired_already_is_posted_as_expired(self, engine: Engine) -> None:
@@ -175,7 +175,7 @@ class TestWhatIsRefused:
     ) -> None:
         new = NewCredit("default", "granted", usd("5.00"), None, at(OPENING), at("2025-04-01T00:00:00Z"))
         with pytest.raises(InputError) as caught:
-            add_credit(engine, new._replace(**more), home=Home(), now=at(NOW))
+            add_credit(engine, new._replace(**more), by="finance", home=Home(), now=at(NOW))
         assert message in str(caught.value)
         assert counted(engine, *MOVED) == [0] * len(MOVED)
 
@@ -231,11 +231,11 @@ class TestWithoutAStart:
     def test_it_is_taken_on_an_account_whose_calls_are_ahead_of_our_clock(self, engine: Engine) -> None:
         record_and_post(engine, an_event("ahead", "2025-03-10T00:04:00Z"), now="2025-03-10T00:00:00Z")
         new = NewCredit("default", "topped_up", usd("5.00"))
-        booked, created = add_credit(engine, new, home=Home(), now=at("2025-03-10T00:00:00Z"))
+        booked, created = add_credit(engine, new, by="finance", home=Home(), now=at("2025-03-10T00:00:00Z"))
         assert created
         assert booked.credit.effective_at == at("2025-03-10T00:04:00.000001Z")
 
     def test_a_key_given_as_an_account_is_known_by_its_fingerprint_alone(self, engine: Engine) -> None:
         new = NewCredit("sk-live-0123456789abcdef", "granted", usd("1.00"))
-        add_credit(engine, new, home=Home(), now=at("2025-03-10T00:00:00Z"))
+        add_credit(engine, new, by="finance", home=Home(), now=at("2025-03-10T00:00:00Z"))
         assert [row["account"] for row in rows(engine, AccountRow)] == [fingerprint("sk-live-0123456789abcdef")]

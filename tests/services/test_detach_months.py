@@ -235,8 +235,11 @@ class TestFoldingAgain:
     @pytest.mark.parametrize("month", [None, "2025-02"])
     def test_so_is_repricing(self, away: Engine, month: str | None) -> None:
         with pytest.raises(DetachedError):
-            reprice(away, ["default"], book=book(), read_book=read_edition, now=at(NOW), month=month)
-        assert reprice(away, ["default"], book=book(), read_book=read_edition, now=at(NOW), month="2025-03") == {}
+            reprice(away, ["default"], book=book(), read_book=read_edition, by="finance", now=at(NOW), month=month)
+        assert (
+            reprice(away, ["default"], book=book(), read_book=read_edition, by="finance", now=at(NOW), month="2025-03")
+            == {}
+        )
 
 
 class TestAttach:

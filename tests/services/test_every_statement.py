@@ -165,13 +165,19 @@ CASES = {
     ),
     "adding a credit": Case(
         three_posted_calls,
-        lambda engine: add_credit(engine, NewCredit("default", "topped_up", usd("1.00")), home=Home(), now=at(NOW)),
+        lambda engine: add_credit(
+            engine, NewCredit("default", "topped_up", usd("1.00")), by="finance", home=Home(), now=at(NOW)
+        ),
         8,
     ),
     "adding a credit late": Case(
         three_posted_calls,
         lambda engine: add_credit(
-            engine, NewCredit("default", "granted", usd("1.00"), None, at(OPENING), at(NOW)), home=Home(), now=at(NOW)
+            engine,
+            NewCredit("default", "granted", usd("1.00"), None, at(OPENING), at(NOW)),
+            by="finance",
+            home=Home(),
+            now=at(NOW),
         ),
         14,
     ),
@@ -182,7 +188,7 @@ CASES = {
     ),
     "repricing a month": Case(
         three_posted_calls,
-        lambda engine: reprice(engine, book=with_other_rate(), read_book=read_edition, now=at(NOW)),
+        lambda engine: reprice(engine, book=with_other_rate(), read_book=read_edition, by="finance", now=at(NOW)),
         14,
     ),
     "rebuilding": Case(three_posted_calls_without_projections, rebuild_projections, 14),

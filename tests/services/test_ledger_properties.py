@@ -337,9 +337,9 @@ class LedgerMachine(RuleBasedStateMachine):
             credit["starts"] = begins
             if ends is not None and ends <= begins:
                 with pytest.raises(InputError, match="must be after effective_at"):
-                    add_credit(self.engine, new, home=Home(), now=self.now)
+                    add_credit(self.engine, new, by="finance", home=Home(), now=self.now)
                 return
-        booked, is_new = add_credit(self.engine, new, home=Home(), now=self.now)
+        booked, is_new = add_credit(self.engine, new, by="finance", home=Home(), now=self.now)
         assert is_new
         self.model.add({**credit, "id": booked.credit.credit_id}, self.now)
 
@@ -373,7 +373,9 @@ class LedgerMachine(RuleBasedStateMachine):
         self.model.book = number
         expected = self.model.reprice(lambda call: month_of(call.completed_at, self.timezone), self.now)
         for changes in (expected, 0):
-            found = reprice(self.engine, [self.account], book=BOOKS[number][0](), read_book=read_edition, now=self.now)
+            found = reprice(
+                self.engine, [self.account], book=BOOKS[number][0](), read_book=read_edition, by="finance", now=self.now
+            )
             assert sum(group.charges for group in found.values()) == changes
 
     @precondition(lambda self: self.closed is None and month_of(self.now, self.timezone) > MARCH)
@@ -477,9 +479,9 @@ def test_where_no_credit_starts_or_ends_arrival_changes_no_pool_and_the_closed_f
         account = f"account-{next(_account_numbers)}"
         begins = format_instant(INSTANTS[0])
         given_ = [
-            add_credit(engine, NewCredit(account, kind, amount, None, INSTANTS[0]), home=Home(), now=INSTANTS[0])[
-                0
-            ].credit
+            add_credit(
+                engine, NewCredit(account, kind, amount, None, INSTANTS[0]), by="finance", home=Home(), now=INSTANTS[0]
+            )[0].credit
             for kind, amount in credits
         ]
         for number in order:
@@ -512,7 +514,7 @@ def test_credits_entered_after_the_calls_pay_by_the_closed_form_in_canonical_ord
     given_ = []
     for kind, amount in credits:
         new = NewCredit(account, kind, amount, None, INSTANTS[0])
-        given_.append(add_credit(engine, new, home=Home(), now=INSTANTS[-1])[0].credit)
+        given_.append(add_credit(engine, new, by="finance", home=Home(), now=INSTANTS[-1])[0].credit)
     spending = in_spending_order(
         [{"id": c.credit_id, "kind": c.kind, "amount": c.amount, "starts": 0, "ends": None} for c in given_]
     )

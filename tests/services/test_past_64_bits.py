@@ -102,7 +102,7 @@ def test_overdraft_that_is_priced_again_and_repaid(engine: Engine, run: Run, tmp
         "cost": SPENT, "granted": 0, "topped_up": UNITS, "overdraft": owed, "untracked": 0
     }  # fmt: skip
 
-    reprice(engine, book=with_other_rate(), read_book=read_edition, now=at(NOW))
+    reprice(engine, book=with_other_rate(), read_book=read_edition, by="finance", now=at(NOW))
     owed = SPENT_OTHERWISE - UNITS
     check_everywhere(engine, run, topped_up=0, overdraft=owed, cost=SPENT_OTHERWISE)
 

@@ -120,7 +120,7 @@ def add_credits(engine: Engine) -> None:
         starts = at(f"2025-03-0{1 + number}T00:00:00Z")
         kind = ("granted", "topped_up")[number % 2]
         new = NewCredit(f"a{number % 3}", kind, usd("2.00"), None, starts, None, f"credit {number}")
-        uncut(lambda: add_credit(engine, new, home=Home(), now=at(NOW)))  # noqa: B023  run at once
+        uncut(lambda: add_credit(engine, new, by="finance", home=Home(), now=at(NOW)))  # noqa: B023  run at once
 
 
 def write_in_threads(url: str, first: int) -> Callable[[Say], None]:

@@ -56,7 +56,7 @@ def _books_hold(engine: Engine) -> Iterator[None]:
 def again(
     engine: Engine, new: PriceBook, now: str = NOW, names: list[str] | None = None, **more: Any
 ) -> dict[Group, Repriced]:
-    return reprice(engine, names, book=new, read_book=read_edition, now=at(now), **more)
+    return reprice(engine, names, book=new, read_book=read_edition, by="finance", now=at(now), **more)
 
 
 def unpriced(event_id: str, completed_at: str = "2025-03-04T12:00:00Z", **more: Any) -> dict[str, Any]:

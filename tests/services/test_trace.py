@@ -107,7 +107,7 @@ def recorded(
         set_up_account(engine, account, timezone=zone, now=NOW)
         for kind, amount in (("granted", grants[account]), ("topped_up", top_ups[account])):
             new = NewCredit(account, kind, amount, effective_at=OPENING)
-            add_credit(engine, new, home=Home(), now=at(NOW))
+            add_credit(engine, new, by="finance", home=Home(), now=at(NOW))
     tallies = [send(engine, trace)]
     posted = sum(post(engine, account, NOW) for account in ZONES)
     tallies.append(send(engine, trace))

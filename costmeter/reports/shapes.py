@@ -1,0 +1,66 @@
+"""How things look in JSON, on the command line and over HTTP alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from costmeter.core.money import format_amount
+from costmeter.core.periods import format_instant
+from costmeter.store.accounts import Account
+from costmeter.store.audit import AuditEntry
+from costmeter.store.credits import BookedCredit, CreditBalance
+from costmeter.store.freezes import Freeze
+from costmeter.store.keys import key_text
+from costmeter.store.quarantine import Item
+
+
+def account_shape(account: Account) -> dict[str, Any]:
+    return {
+        "account": account.account,
+        "currency": account.currency,
+        "timezone": account.timezone,
+        "created_at": format_instant(account.created_at),
+        "frozen_at": format_instant(account.frozen_at) if account.frozen_at else None,
+    }
+
+
+def freeze_shape(freeze: Freeze) -> dict[str, Any]:
+    return {**freeze._asdict(), "decided_at": format_instant(freeze.decided_at)}
+
+
+def credit_shape(booked: BookedCredit, left: CreditBalance | None = None) -> dict[str, Any]:
+    """A credit; `remaining` is what can still be spent, `expired` what expired unspent."""
+    credit, void = booked.credit, booked.void
+    shape = {
+        "credit_id": credit.credit_id,
+        "kind": credit.kind,
+        "amount": format_amount(credit.amount),
+        "currency": booked.currency,
+        "effective_at": format_instant(credit.effective_at),
+        "expires_at": format_instant(credit.expires_at) if credit.expires_at else None,
+        "reference": booked.reference,
+        "voided": {"at": format_instant(void.booked_at), "by": void.by_whom, "reason": void.reason} if void else None,
+    }
+    if left is not None:
+        shape |= {"remaining": format_amount(left.remaining - left.expired), "expired": format_amount(left.expired)}
+    return shape
+
+
+def item_shape(item: Item) -> dict[str, Any]:
+    instants = ("completed_at", "received_at", "decided_at")
+    shape = {**item._asdict(), "item": item.name}
+    return shape | {name: format_instant(shape[name]) if shape[name] else None for name in instants}
+
+
+def audit_shape(entry: AuditEntry) -> dict[str, Any]:
+    """A change; `account` is null where it belongs to none."""
+    return {
+        "entry": key_text(entry.entry),
+        "at": format_instant(entry.at),
+        "by": entry.by_whom,
+        "action": entry.action,
+        "account": entry.account or None,
+        "subject": entry.subject,
+        "change": entry.change,
+        "reason": entry.reason,
+    }
