@@ -19,6 +19,19 @@ PREFIX = "COSTMETER_"
 _OTHERS = ("COSTMETER_REQUIRE_ALL", "COSTMETER_CITUS_URL")
 
 
+_METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # the name that prometheus-client reads
+
+
+def metrics_folder() -> str | None:
+    """Where the processes of one `serve` keep their counters; None where it is one process."""
+    return os.environ.get(_METRICS_FOLDER)
+
+
+def share_metrics(folder: str) -> None:
+    """Let this process and those that it starts keep their counters in a folder."""
+    os.environ[_METRICS_FOLDER] = folder
+
+
 class Settings(BaseSettings):
     """What costmeter is told by its environment; every field has a default."""
 

@@ -16,8 +16,10 @@ from costmeter.core.price_book import PriceBook
 from costmeter.prices.read import load_book
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
     from sqlalchemy import Engine
 
+    from costmeter.api.service import Service
     from costmeter.recorder.spool import Spool
     from costmeter.settings import Settings
     from costmeter.store.accounts import Home
@@ -87,6 +89,7 @@ class DatabaseDelivery:
 
 def open_spool() -> Spool:
     """A spool that delivers to the database of the settings; the database is opened at the first delivery."""
+
     from costmeter.recorder.delivery import OpenInEachProcess
     from costmeter.recorder.spool import Spool
 
@@ -94,6 +97,24 @@ def open_spool() -> Spool:
     return Spool(
         OpenInEachProcess(DatabaseDelivery), folder=spool_folder(), limit=said.spool_limit, sync=said.spool_sync
     )
+
+
+def open_service(*, local: bool = False) -> Service:
+    """What one process of the service works with; its poster is started by the app."""
+    from costmeter.api.service import Service
+    from costmeter.services.keep_posted import Poster
+    from costmeter.services.record_in_turn import Recorder
+
+    engine, book = open_database(), price_book()
+    return Service(engine, book, home(), Recorder(engine, book, home()), Poster(engine, book), local)
+
+
+def service_app() -> FastAPI:
+    """The app of one of several processes that share a port."""
+    from costmeter.api.app import make_app
+    from costmeter.settings import metrics_folder
+
+    return make_app(open_service(), metrics_folder=metrics_folder())
 
 
 def spool_folder() -> Path:

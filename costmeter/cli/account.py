@@ -11,15 +11,12 @@ from costmeter import wiring
 from costmeter.cli.database import database, snapshot
 from costmeter.cli.options import AsJson, By, Currency, Timezone, decided_by
 from costmeter.cli.output import print_json, print_line, print_table
-from costmeter.core.money import format_amount
-from costmeter.core.periods import format_instant
 from costmeter.core.secrets import without_secrets
-from costmeter.reports.shapes import account_shape, freeze_shape
+from costmeter.reports.shapes import account_detail, account_shape, freeze_shape
 from costmeter.services.add_account import add_account
 from costmeter.services.post_charges import post_charges
 from costmeter.services.release_account import release_account
-from costmeter.store import accounts, credits, events, freezes
-from costmeter.store.tables import PendingRow
+from costmeter.store import accounts
 
 app = typer.Typer(help="Accounts: each keeps a balance in one currency and bills by one time zone.")
 Name = Annotated[str, typer.Argument(help="The account's name.")]
@@ -62,28 +59,16 @@ def list_accounts(as_json: AsJson = False) -> None:
 def show(name: Name, as_json: AsJson = False) -> None:
     """Show an account: its opening, credits, overdraft, what is not posted yet, and why it was frozen or released."""
     with snapshot() as connection:
-        account = accounts.get(connection, name)
-        booked = [one.credit for one in credits.of_account(connection, account.account) if one.void is None]
-        unposted = events.count_pending(connection, PendingRow.account == account.account)
-        decided = freezes.of_account(connection, account.account)
-    opened = min((credit.effective_at for credit in booked), default=None)
-    shown = {
-        **account_shape(account),
-        "tracked_from": format_instant(opened) if opened else None,
-        "credits": len(booked),
-        "overdraft": format_amount(account.overdraft),
-        "entries_to": account.version,
-        "unposted": unposted,
-    }
+        shown = account_detail(connection, accounts.get(connection, name))
     if as_json:
-        print_json({**shown, "freezes": [freeze_shape(freeze) for freeze in decided]})
+        print_json(shown)
         return
+    decided = shown.pop("freezes")
     unknown = {"tracked_from": "not tracked: it has no credit", "frozen_at": "no"}
     for key, value in shown.items():
         print_line(f"{key.replace('_', ' '):<14}{unknown[key] if value is None else value}")
     for freeze in decided:
-        at = format_instant(freeze.decided_at)
-        print_line(f"{freeze.kind:<14}{at} by {freeze.decided_by}: {freeze.reason}")
+        print_line(f"{freeze['kind']:<14}{freeze['decided_at']} by {freeze['decided_by']}: {freeze['reason']}")
 
 
 @app.command()

@@ -12,8 +12,8 @@ from costmeter.cli.database import snapshot
 from costmeter.cli.frozen import note_frozen
 from costmeter.cli.options import AnyAccount, Currency, From, Month, To, Where
 from costmeter.cli.output import output_file, print_note
-from costmeter.cli.report import scope_of
 from costmeter.exports.charges import write_charges_csv
+from costmeter.reports.asked import scope_of
 
 app = typer.Typer(help="Export what was posted, exactly.")
 

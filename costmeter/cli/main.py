@@ -30,6 +30,7 @@ from costmeter.cli import (
     record,
     report,
     reprice,
+    serve,
     simulate,
     verify,
 )
@@ -53,6 +54,7 @@ app.add_typer(quarantine.app, name="quarantine")
 app.command()(verify.verify)
 app.command()(doctor.doctor)
 app.command()(flush.flush)
+app.command()(serve.serve)
 app.add_typer(keys.app, name="keys")
 app.command()(audit.audit)
 app.add_typer(db.app, name="db")

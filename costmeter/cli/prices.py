@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from costmeter import wiring
 from costmeter.cli.options import AsJson
 from costmeter.cli.output import print_json, print_line, print_note, print_table
-from costmeter.core.errors import NotFoundError, PriceBookError
-from costmeter.core.periods import Period, format_instant, parse_instant
-from costmeter.core.price_book import Name, PriceBook, Tariff, Window
+from costmeter.core.errors import PriceBookError
+from costmeter.core.periods import format_instant, parse_instant
+from costmeter.core.price_book import Name, Tariff
 from costmeter.prices.check import problems
+from costmeter.reports.prices import bounds, known_name, price_history, price_shape, prices_at, tariff_at, window_text
 
 app = typer.Typer(help="The price book: every tariff with its source and its doubts.")
 Model = Annotated[str, typer.Argument(help="A model, by the name that callers use.")]
 At = Annotated[str | None, typer.Option(help="As of this RFC 3339 instant; default: now.")]
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 @app.command("list")
 def list_prices(at: At = None, as_json: AsJson = False) -> None:
     """List what each model costs at an instant, by default now."""
     book, instant = wiring.price_book(), _instant(at)
-    found = [row for name in book.names for row in _rows_at(book, name, instant)]
+    shown = prices_at(book, instant)
+    found = shown["prices"]
     if as_json:
-        print_json({"at": format_instant(instant), "edition": book.edition, "prices": found})
+        print_json(shown)
         return
     columns = {
         "model": "left",
@@ -58,27 +59,20 @@ def list_prices(at: At = None, as_json: AsJson = False) -> None:
 def show(model: Model, at: At = None, as_json: AsJson = False) -> None:
     """Show the tariff of a model at an instant: bands, windows, rates, source, and what is in doubt."""
     book, instant = wiring.price_book(), _instant(at)
-    name = _name(book, model)
-    tariff = next((tariff for tariff, period in book.tariffs_of(model) if instant in period), None)
-    if tariff is None:
-        raise NotFoundError(f"no tariff for {model!r} at {format_instant(instant)}. {name.retired or ''}".rstrip())
-    shown = {"model": model, **_described(tariff), "band_at": {format_instant(instant): tariff.band_at(instant)}}
-    if name.doubt:
-        shown["doubt_of_name"] = name.doubt
     if as_json:
-        print_json(shown)
+        print_json(price_shape(book, model, instant))
     else:
-        _print_tariff(model, name, tariff, instant)
+        _print_tariff(model, known_name(book, model), tariff_at(book, model, instant), instant)
 
 
 @app.command()
 def history(model: Model, as_json: AsJson = False) -> None:
     """Show every tariff that a model was ever billed by."""
     book = wiring.price_book()
-    name = _name(book, model)
+    name = known_name(book, model)
     parts = list(book.tariffs_of(model))
     if as_json:
-        print_json([{**_described(tariff), **_bounds(period)} for tariff, period in parts])
+        print_json(price_history(book, model))
         return
     columns = {
         "from": "left",
@@ -91,7 +85,7 @@ def history(model: Model, as_json: AsJson = False) -> None:
         "confidence": "left",
     }
     rows = [
-        (*_bounds(period).values(), tariff.tariff_id, currency, band, meter, rate.text, listed.confidence)
+        (*bounds(period).values(), tariff.tariff_id, currency, band, meter, rate.text, listed.confidence)
         for tariff, period in parts
         for currency, listed in tariff.rates.items()
         for band, rates in listed.bands.items()
@@ -122,50 +116,12 @@ def check(as_json: AsJson = False) -> None:
     raise typer.Exit(int(bool(found)))
 
 
-def _rows_at(book: PriceBook, name: str, instant: datetime) -> list[dict[str, Any]]:
-    steps = [book.step_at(name, currency, instant) for currency in ("USD", "CNY")]
-    return [
-        {
-            "model": name,
-            "tariff": step.tariff.tariff_id,
-            "band": step.band,
-            "provisional": step.provisional,
-            "currency": step.currency,
-            "rates": {m: {"rate": r.text, "per": r.meter.per, "unit": r.meter.unit} for m, r in step.rates.items()},
-        }
-        for step in steps
-        if step is not None
-    ]
-
-
-def _described(tariff: Tariff) -> dict[str, Any]:
-    return {
-        "tariff": tariff.tariff_id,
-        **_bounds(tariff.period),
-        "basis": tariff.basis,
-        "band_outside_windows": tariff.band,
-        "windows": [_window(window) for window in tariff.windows],
-        "rates": {
-            currency: {
-                "source": listed.source,
-                "confidence": listed.confidence,
-                "bands": {b: {m: r.text for m, r in rates.items()} for b, rates in listed.bands.items()},
-            }
-            for currency, listed in tariff.rates.items()
-        },
-        "source": tariff.source,
-        "checked": tariff.checked.isoformat(),
-        "confidence": tariff.confidence,
-        "doubt": tariff.doubt,
-    }
-
-
 def _print_tariff(model: str, name: Name, tariff: Tariff, instant: datetime) -> None:
-    bounds = _bounds(tariff.period)
+    period = bounds(tariff.period)
     print_line(f"{model} at {format_instant(instant)}: tariff {tariff.tariff_id}, band {tariff.band_at(instant)}")
-    print_line(f"in force  {bounds['from'] or 'open'} to {bounds['to'] or 'open'}, by the {tariff.basis} of the call")
+    print_line(f"in force  {period['from'] or 'open'} to {period['to'] or 'open'}, by the {tariff.basis} of the call")
     for window in tariff.windows:
-        print_line(f"window    {_window(window)}")
+        print_line(f"window    {window_text(window)}")
     rows = [
         (currency, band, meter, rate.text, f"{rate.meter.per:,} {rate.meter.unit}", listed.confidence)
         for currency, listed in tariff.rates.items()
@@ -183,25 +139,6 @@ def _print_tariff(model: str, name: Name, tariff: Tariff, instant: datetime) -> 
     for doubt in (tariff.doubt, name.doubt):
         if doubt:
             print_line(f"doubt     {doubt}")
-
-
-def _window(window: Window) -> str:
-    days = "every day" if len(window.days) == 7 else ", ".join(_DAYS[day] for day in sorted(window.days))
-    holidays = f" except holidays of {window.calendar.name}" if window.calendar else ""
-    return f"{window.band} {window.start:%H:%M}-{window.end:%H:%M} {window.zone.key}, {days}{holidays}"
-
-
-def _bounds(period: Period) -> dict[str, str | None]:
-    return {
-        "from": format_instant(period.start) if period.start else None,
-        "to": format_instant(period.end) if period.end else None,
-    }
-
-
-def _name(book: PriceBook, model: str) -> Name:
-    if model not in book.names:
-        raise NotFoundError(f"the price book has no model {model!r}; it has {', '.join(book.names)}")
-    return book.names[model]
 
 
 def _instant(at: str | None) -> datetime:

@@ -23,7 +23,6 @@ from costmeter.services.discard_items import discard_items
 from costmeter.services.replay_items import Replayed, named_items, refused_items, replay_items
 from costmeter.store import accounts, quarantine
 from costmeter.store.engine import reading
-from costmeter.store.tables import QuarantineRow
 
 app = typer.Typer(help="Quarantine: what could not be used, and why.")
 MOST_SHOWN = 20
@@ -45,9 +44,7 @@ def list_items(
     as_json: AsJson = False,
 ) -> None:
     """List what is in quarantine, newest first."""
-    conditions = [] if state is State.ALL else [QuarantineRow.state == state.value]
-    if account is not None:
-        conditions.append(QuarantineRow.account == account)
+    conditions = quarantine.conditions(state=None if state is State.ALL else state.value, account=account)
     with snapshot() as connection:
         items = quarantine.listed(connection, *conditions)
     if as_json:

@@ -14,11 +14,11 @@ from costmeter.cli.database import snapshot
 from costmeter.cli.frozen import note_frozen
 from costmeter.cli.options import AnyAccount, AsJson, Currency, From, KnownAt, Month, Timezone, To, Where
 from costmeter.cli.output import print_json, print_line, print_table
-from costmeter.core.money import check_currency, format_amount
-from costmeter.core.periods import format_instant, parse_instant, parse_known_at
+from costmeter.core.money import format_amount
+from costmeter.core.periods import format_instant, parse_known_at
+from costmeter.reports.asked import scope_of
 from costmeter.reports.spend import DEFAULT_BY, DOUBTS, SpendReport, spend_report
 from costmeter.store.rollups import AMOUNTS
-from costmeter.store.scope import Scope
 
 _SHOWN = (
     "calls", "cost", "granted", "topped_up", "overdraft", "untracked", "cache_hit_tokens", "cache_miss_tokens",
@@ -75,30 +75,6 @@ def report(
     note_frozen(in_scope)
 
 
-def scope_of(
-    *,
-    month: str | None,
-    start: str | None,
-    end: str | None,
-    account: str | None,
-    currency: str | None,
-    where: list[str] | None,
-    known_at: datetime | None = None,
-) -> Scope:
-    """The scope that the options of a report or an export mean."""
-    if currency is not None:
-        check_currency(currency)
-    return Scope.checked(
-        month=month,
-        start=_instant(start, "from"),
-        end=_instant(end, "to"),
-        account=account,
-        currency=currency,
-        where=where or (),
-        known_at=known_at,
-    )
-
-
 def print_report(result: SpendReport, month: str | None, known_at: datetime | None = None) -> None:
     """The report as a table for people, with everything in doubt named below it."""
     assert result.interval.start is not None
@@ -135,10 +111,6 @@ def print_report(result: SpendReport, month: str | None, known_at: datetime | No
 
 def _calls(count: int) -> str:
     return "call" if count == 1 else "calls"
-
-
-def _instant(text: str | None, field: str) -> datetime | None:
-    return None if text is None else parse_instant(text, field)
 
 
 def _text(value: object) -> str:

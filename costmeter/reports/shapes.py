@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import Connection
+
 from costmeter.core.money import format_amount
 from costmeter.core.periods import format_instant
+from costmeter.store import credits, events, freezes
 from costmeter.store.accounts import Account
 from costmeter.store.audit import AuditEntry
 from costmeter.store.credits import BookedCredit, CreditBalance
 from costmeter.store.freezes import Freeze
+from costmeter.store.journal import BookedEntry
 from costmeter.store.keys import key_text
 from costmeter.store.quarantine import Item
+from costmeter.store.tables import PendingRow
 
 
 def account_shape(account: Account) -> dict[str, Any]:
@@ -21,6 +26,37 @@ def account_shape(account: Account) -> dict[str, Any]:
         "timezone": account.timezone,
         "created_at": format_instant(account.created_at),
         "frozen_at": format_instant(account.frozen_at) if account.frozen_at else None,
+    }
+
+
+def account_detail(connection: Connection, account: Account) -> dict[str, Any]:
+    """An account with its opening, credits, overdraft, what is not posted yet, and why it was frozen or released."""
+    name = account.account
+    booked = [one.credit for one in credits.of_account(connection, name) if one.void is None]
+    opened = min((credit.effective_at for credit in booked), default=None)
+    return {
+        **account_shape(account),
+        "tracked_from": format_instant(opened) if opened else None,
+        "credits": len(booked),
+        "overdraft": format_amount(account.overdraft),
+        "entries_to": account.version,
+        "unposted": events.count_pending(connection, PendingRow.account == name),
+        "freezes": [freeze_shape(freeze) for freeze in freezes.of_account(connection, name)],
+    }
+
+
+def entry_shape(entry: BookedEntry) -> dict[str, Any]:
+    """A journal entry; its lines sum to zero."""
+    return {
+        "seq": entry.seq,
+        "first_seq": entry.first_seq,
+        "kind": entry.kind,
+        "currency": entry.currency,
+        "billing_month": entry.billing_month,
+        "booked_at": format_instant(entry.booked_at),
+        "lines": {name: format_amount(amount) for name, amount in entry.lines.items()},
+        "facts": entry.facts.hex(),
+        "chain": entry.chain.hex(),
     }
 
 

@@ -98,42 +98,67 @@ def record_calls(
     parts of a file or request, so that two equal calls in it are two, and the file sent twice is once.
     """
     seen = Counter() if occurrences is None else occurrences
-    candidates: list[tuple[Received, Candidate]] = []
-    items: list[tuple[Received, quarantine.Item]] = []
+    (tally,) = _record_all(engine, [_read(received, now, seen)], now, book, home)
+    return tally
+
+
+def record_together(
+    engine: Engine, requests: Sequence[Sequence[Received]], *, now: datetime, book: PriceBook, home: Home
+) -> list[Tally]:
+    """Record what came in by several requests in one transaction, each with a result of its own."""
+    return _record_all(engine, [_read(received, now, Counter()) for received in requests], now, book, home)
+
+
+class _Request(NamedTuple):
+    """What came in together: what can be judged, and what cannot be read."""
+
+    candidates: list[tuple[Received, Candidate]]
+    items: list[tuple[Received, quarantine.Item]]
+
+
+def _read(received: Sequence[Received], now: datetime, seen: Counter[bytes]) -> _Request:
+    request = _Request([], [])
     for one in received:
         try:
-            candidates.append((one, _candidate(one, now, seen)))
+            request.candidates.append((one, _candidate(one, now, seen)))
         except InputError as error:
-            items.append((one, _item(one, error, now, seen)))
-    return in_transaction(engine, lambda c: _record(c, candidates, items, now=now, book=book, home=home))
+            request.items.append((one, _item(one, error, now, seen)))
+    return request
+
+
+def _record_all(
+    engine: Engine, requests: Sequence[_Request], now: datetime, book: PriceBook, home: Home
+) -> list[Tally]:
+    return in_transaction(engine, lambda c: _record(c, requests, now=now, book=book, home=home))
 
 
 def _record(
-    connection: Connection,
-    candidates: Sequence[tuple[Received, Candidate]],
-    items: Sequence[tuple[Received, quarantine.Item]],
-    *,
-    now: datetime,
-    book: PriceBook,
-    home: Home,
-) -> Tally:
-    tally = Tally(quarantined=len(items), refusals=[Refusal(r.place, i.kind, i.error) for r, i in items])
+    connection: Connection, requests: Sequence[_Request], *, now: datetime, book: PriceBook, home: Home
+) -> list[Tally]:
+    candidates = [one for request in requests for one in request.candidates]
+    items = [one for request in requests for one in request.items]
     homes = _homes(connection, candidates, items, home, now)
     kept = [_in_month(item, homes.get(item.account, home).timezone) for _, item in items]
     desk = judge_calls(connection, [candidate for _, candidate in candidates])
-    for (one, candidate), verdict in zip(candidates, desk.verdicts, strict=True):
-        if isinstance(verdict, ConflictError):
-            tally.conflicts += 1
-            tally.refusals.append(Refusal(one.place, quarantine.CONFLICT, str(verdict)))
-            kept.append(_conflict(one, candidate.event, verdict, now=now, zone=homes[candidate.event.account].timezone))
-        elif verdict:
-            _count(tally, candidate, book, homes[candidate.event.account].currency)
-        else:
-            tally.duplicates += 1
-            tally.accounts.add(candidate.event.account)
+    verdicts, tallies = iter(desk.verdicts), []
+    for request in requests:
+        refusals = [Refusal(one.place, item.kind, item.error) for one, item in request.items]
+        tally = Tally(quarantined=len(request.items), refusals=refusals)
+        for (one, candidate), verdict in zip(request.candidates, verdicts, strict=False):
+            own = homes[candidate.event.account]
+            if isinstance(verdict, ConflictError):
+                tally.conflicts += 1
+                tally.refusals.append(Refusal(one.place, quarantine.CONFLICT, str(verdict)))
+                kept.append(_conflict(one, candidate.event, verdict, now=now, zone=own.timezone))
+            elif verdict:
+                _count(tally, candidate, book, own.currency)
+            else:
+                tally.duplicates += 1
+                tally.accounts.add(candidate.event.account)
+        tallies.append(tally)
     events.add(connection, desk.events, desk.supersedes, now)
     quarantine.add(connection, kept)
-    return tally
+    return tallies
 
 
 def _homes(

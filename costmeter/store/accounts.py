@@ -56,9 +56,13 @@ def make_missing(connection: Connection, names: Collection[str], home: Home, now
     return missing
 
 
-def listed(connection: Connection, names: Collection[str] | None = None) -> list[Account]:
-    """All accounts, or those named, by name."""
-    query = select(*_COLUMNS).order_by(AccountRow.account)
+def listed(
+    connection: Connection, names: Collection[str] | None = None, *, after: str | None = None, limit: int | None = None
+) -> list[Account]:
+    """All accounts, or those named, by name; those after a name where one is given."""
+    query = select(*_COLUMNS).order_by(AccountRow.account).limit(limit)
+    if after is not None:
+        query = query.where(AccountRow.account > after)
     if names is not None:
         query = query.where(among(connection, AccountRow.account, names))
     return [Account(*row) for row in connection.execute(query)]

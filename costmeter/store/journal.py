@@ -49,6 +49,35 @@ def append(batch: Batch, account: Account, entries: Sequence[Entry]) -> Account:
     return account._replace(chain=chain, version=entries[-1].seq if entries else account.version)
 
 
+class BookedEntry(NamedTuple):
+    """An entry as it was booked, with the digest that seals it and all before it."""
+
+    kind: str
+    first_seq: int
+    seq: int
+    billing_month: str
+    booked_at: datetime
+    facts: bytes
+    currency: str
+    chain: bytes
+    lines: Mapping[str, int]
+
+
+def listed(connection: Connection, account: str, *, after: int, limit: int) -> list[BookedEntry]:
+    """Entries of an account with their lines, in order, those after a number."""
+    columns = [getattr(EntryRow, name) for name in BookedEntry._fields[:-1]]
+    query = select(*columns).where(EntryRow.account == account, EntryRow.seq > after).order_by(EntryRow.seq)
+    rows = connection.execute(query.limit(limit)).all()
+    lines: dict[int, dict[str, int]] = {row.seq: {} for row in rows}
+    if rows:
+        where = (LineRow.account == account, LineRow.seq.between(rows[0].seq, rows[-1].seq))
+        for seq, name, amount in connection.execute(
+            select(LineRow.seq, LineRow.journal_account, LineRow.amount).where(*where).order_by(LineRow.journal_account)
+        ):
+            lines[seq][name] = amount
+    return [BookedEntry(**row._asdict(), lines=lines[row.seq]) for row in rows]
+
+
 def link(chain: bytes, account: str, entry: Entry) -> bytes:
     """The digest that seals an entry and, with it, every entry before."""
     at = format_instant(entry.booked_at)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
 from costmeter.core.errors import InputError, NotFoundError
+from costmeter.core.periods import format_instant, parse_instant
 from costmeter.store.known import by_then
 from costmeter.store.tables import QuarantineRow
 
@@ -58,11 +59,36 @@ def add(connection: Connection, items: Sequence[Item]) -> None:
         connection.execute(insert(QuarantineRow), [new[key]._asdict() for key in sorted(new)])
 
 
-def listed(connection: Connection, *where: ColumnElement[bool], limit: int | None = None) -> list[Item]:
-    """Items, newest first."""
+def listed(
+    connection: Connection, *where: ColumnElement[bool], before: str | None = None, limit: int | None = None
+) -> list[Item]:
+    """Items, newest first; those after the place of another where it is given."""
     order = (QuarantineRow.received_at.desc(), QuarantineRow.item)
     query = select(*_COLUMNS).where(*where).order_by(*order).limit(limit)
+    if before is not None:
+        at, item = _placed(before)
+        same = and_(QuarantineRow.received_at == at, QuarantineRow.item > item)
+        query = query.where(or_(QuarantineRow.received_at < at, same))
     return [Item(*row) for row in connection.execute(query)]
+
+
+def conditions(*, state: str | None, account: str | None) -> list[ColumnElement[bool]]:
+    """The conditions that an item is in a state and of an account; None of either is any."""
+    asked = ((QuarantineRow.state, state), (QuarantineRow.account, account))
+    return [column == value for column, value in asked if value is not None]
+
+
+def place(item: Item) -> str:
+    """Where an item stands in the list."""
+    return f"{format_instant(item.received_at)} {item.name}"
+
+
+def _placed(text: str) -> tuple[datetime, bytes]:
+    at, _, name = text.partition(" ")
+    try:
+        return parse_instant(at), bytes.fromhex(name)
+    except ValueError:
+        raise InputError("cursor", text, "use the next_cursor of the page before") from None
 
 
 def get(connection: Connection, name: str) -> Item:

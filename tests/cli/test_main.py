@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(sys.executable).with_name("costmeter")
 TOP_LEVEL = {
     "record", "report", "export", "balance", "credit", "account", "quote", "prices", "quarantine", "verify", "db",
-    "simulate", "demo", "doctor", "flush", "reprice", "keys", "audit",
+    "simulate", "demo", "doctor", "flush", "reprice", "keys", "audit", "serve",
 }  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""The service: HTTP over the services and reports, thin."""

@@ -1,0 +1,54 @@
+"""What the endpoints work with: the database, the price book, who may do what, and the thread that posts."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from sqlalchemy import Engine
+
+from costmeter.core.access import ADMIN, Grant
+from costmeter.core.price_book import PriceBook
+from costmeter.services.check_key import check_key
+from costmeter.services.keep_posted import Poster
+from costmeter.services.record_in_turn import Recorder
+from costmeter.store.accounts import Home
+from costmeter.store.engine import reading
+
+KNOWN_SECONDS = 1.0  # a revoked key is refused after at most this
+KNOWN_KEYS = 1_000
+LOCAL = Grant("local user", (ADMIN,))
+
+
+@dataclass
+class Service:
+    """One process of the service. `local`: whoever this machine's user is may do everything, without a key."""
+
+    engine: Engine
+    book: PriceBook
+    home: Home
+    recorder: Recorder
+    poster: Poster
+    local: bool = False
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _known: dict[str, tuple[float, Grant]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def grant(self, key: str) -> Grant | None:
+        """What the holder of a key may do; what was found is kept for a moment, a refusal is not."""
+        known = self._known.get(key)
+        if known is not None and time.monotonic() - known[0] < KNOWN_SECONDS:
+            return known[1]
+        with reading(self.engine) as connection:
+            grant = check_key(connection, key, self.now())
+        with self._lock:
+            if len(self._known) >= KNOWN_KEYS:
+                self._known.clear()
+            if grant is None:
+                self._known.pop(key, None)
+            else:
+                self._known[key] = (time.monotonic(), grant)
+        return grant

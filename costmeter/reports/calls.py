@@ -1,0 +1,166 @@
+"""Calls one by one: what came, what it cost, and how that cost came about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, select
+
+from costmeter.core.errors import InputError, NotFoundError
+from costmeter.core.events import PROVIDERS, STATUSES, UsageEvent
+from costmeter.core.money import format_amount
+from costmeter.core.periods import format_instant
+from costmeter.core.price_book import PriceBook
+from costmeter.core.pricing import Charge, price_event
+from costmeter.core.secrets import without_secrets
+from costmeter.prices.read import read_edition
+from costmeter.reports.prices import tariff_shape
+from costmeter.store import accounts, charges, editions, events
+from costmeter.store.events import StoredEvent, stored_event
+from costmeter.store.keys import identity_key
+from costmeter.store.tables import ChargeRow, EventRow
+
+_AMOUNTS = ("cost", "granted", "topped_up", "overdraft", "untracked", "cache_savings", "off_peak_savings")
+
+
+class Call(NamedTuple):
+    """An event as it is stored, and the columns of its charge in force; None where it has none (yet)."""
+
+    event_key: bytes
+    event: UsageEvent
+    charge: dict[str, Any] | None
+
+
+def list_calls(
+    connection: Connection,
+    account: str,
+    *,
+    project: str | None = None,
+    status: str | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    before: bytes | None = None,
+    limit: int,
+) -> list[Call]:
+    """Calls of an account, the last that came first; those before a key where it is given."""
+    if status is not None and status not in STATUSES:
+        raise InputError("status", status, f"use one of {', '.join(STATUSES)}")
+    name = accounts.get(connection, account).account
+    conditions: list[ColumnElement[bool]] = [EventRow.account == name]
+    if project is not None:
+        conditions.append(EventRow.project == project)
+    if status is not None:
+        conditions.append(EventRow.status == status)
+    if start is not None:
+        conditions.append(EventRow.completed_at >= start)
+    if end is not None:
+        conditions.append(EventRow.completed_at < end)
+    if before is not None:
+        conditions.append(EventRow.event_key < before)
+    query = select(*EventRow.__table__.columns).where(*conditions).order_by(EventRow.event_key.desc()).limit(limit)
+    return _with_charges(connection, name, [stored_event(row) for row in connection.execute(query)])
+
+
+def _with_charges(connection: Connection, account: str, found: Sequence[StoredEvent]) -> list[Call]:
+    if not found:
+        return []
+    completions = [stored.event.completed_at for stored in found]
+    query = (
+        select(*ChargeRow.__table__.columns)
+        .where(
+            ChargeRow.account == account,
+            ChargeRow.event_key.in_([stored.event_key for stored in found]),
+            ChargeRow.completed_at.between(min(completions), max(completions)),
+        )
+        .order_by(ChargeRow.revision)
+    )
+    newest = {row.event_key: row._asdict() for row in connection.execute(query)}
+    return [Call(key, event, newest.get(key)) for key, event in found]
+
+
+def call_shape(call: Call) -> dict[str, Any]:
+    """A call as lists show it: the event's own fields, and its charge in short."""
+    event = call.event
+    return {
+        "event_id": event.event_id,
+        "account": event.account,
+        "project": event.project,
+        "user": event.user,
+        "api_key": event.api_key,
+        "tags": dict(event.tags),
+        "provider": event.provider,
+        "model": event.model,
+        "requested_model": event.requested_model,
+        "response_id": event.response_id,
+        "operation_id": event.operation_id,
+        "status": event.status,
+        "started_at": event.started_at and format_instant(event.started_at),
+        "completed_at": format_instant(event.completed_at),
+        "usage": event.raw_usage,
+        "http_status": event.http_status,
+        "error_code": event.error_code,
+        "reason": event.reason,
+        "detail": dict(event.detail),
+        "charge": None if call.charge is None else _charge_shape(call.charge),
+    }
+
+
+def _charge_shape(charge: dict[str, Any]) -> dict[str, Any]:
+    amounts = {name: None if charge[name] is None else format_amount(charge[name]) for name in _AMOUNTS}
+    texts = {name: charge[name] for name in ("status", "currency", "tariff", "band", "billing_month", "adjusts")}
+    flags = charge["flags"].split(",") if charge["flags"] else []
+    more = {"revision": charge["revision"], "booked_at": format_instant(charge["booked_at"]), "flags": flags}
+    return {**texts, **amounts, **more}
+
+
+def describe_call(connection: Connection, account: str, event_id: str, book: PriceBook) -> dict[str, Any]:
+    """A call with its charge line by line, the tariff with its source, and the deductions that paid it.
+
+    It is priced again by the edition that the charge names: `book` where that is the one. NotFoundError where the
+    account has no such call.
+    """
+    name = accounts.get(connection, account).account
+    stored = _known(connection, name, event_id)
+    (call,) = _with_charges(connection, name, [stored])
+    shape = call_shape(call)
+    if call.charge is None:
+        return shape
+    edition = call.charge["edition"]
+    own = book if book.edition == edition else read_edition(editions.text_of(connection, edition))
+    priced = price_event(own, call.event, call.charge["currency"])
+    is_priced = isinstance(priced, Charge)
+    shape["charge"] |= {
+        "edition": edition,
+        "lines": [line.as_dict() for line in priced.lines] if isinstance(priced, Charge) else [],
+        "reason": None if isinstance(priced, Charge) else priced.reason,
+        "tariff_in_full": tariff_shape(priced.tariff) if isinstance(priced, Charge) else None,
+        "deductions": _deductions(connection, name, call) if is_priced else [],
+    }
+    return shape
+
+
+def _deductions(connection: Connection, account: str, call: Call) -> list[dict[str, Any]]:
+    assert call.charge is not None
+    found = charges.deductions_of(connection, account, [_Key(call.event_key, call.event.completed_at)])
+    revision: int = call.charge["revision"]
+    return [
+        {"credit_id": credit_id, "kind": kind, "amount": format_amount(amount)}
+        for credit_id, kind, amount in found.get((call.event_key, revision), ())
+    ]
+
+
+class _Key(NamedTuple):
+    event_key: bytes
+    completed_at: datetime
+
+
+def _known(connection: Connection, account: str, event_id: str) -> StoredEvent:
+    """The event of an id, or of the key that one without an id is known by."""
+    event_id = without_secrets(event_id)
+    identities = [(account, provider, identity_key("event", event_id)) for provider in PROVIDERS]
+    found = [one for one in events.known(connection, identities).values() if one.event.event_id == event_id]
+    if not found:
+        raise NotFoundError(f"account {account!r} has no event {event_id!r}")
+    return found[0]

@@ -1,0 +1,97 @@
+"""The price book as others see it: what is in force at an instant, and every tariff with its source and doubts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from costmeter.core.errors import NotFoundError
+from costmeter.core.periods import Period, format_instant
+from costmeter.core.price_book import Name, PriceBook, Tariff, Window
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
+def prices_at(book: PriceBook, at: datetime) -> dict[str, Any]:
+    """What each model costs at an instant."""
+    prices = [row for name in book.names for row in _prices_of(book, name, at)]
+    return {"at": format_instant(at), "edition": book.edition, "prices": prices}
+
+
+def tariff_at(book: PriceBook, model: str, at: datetime) -> Tariff:
+    """The tariff of a model at an instant; NotFoundError where there is no such model, or no tariff then."""
+    name = known_name(book, model)
+    tariff = next((tariff for tariff, period in book.tariffs_of(model) if at in period), None)
+    if tariff is None:
+        raise NotFoundError(f"no tariff for {model!r} at {format_instant(at)}. {name.retired or ''}".rstrip())
+    return tariff
+
+
+def price_shape(book: PriceBook, model: str, at: datetime) -> dict[str, Any]:
+    """The tariff of a model at an instant, its band then, and what its name leaves in doubt."""
+    tariff, name = tariff_at(book, model, at), known_name(book, model)
+    shape = {"model": model, **tariff_shape(tariff), "band_at": {format_instant(at): tariff.band_at(at)}}
+    return shape | {"doubt_of_name": name.doubt} if name.doubt else shape
+
+
+def price_history(book: PriceBook, model: str) -> list[dict[str, Any]]:
+    """Every tariff that a model was ever billed by."""
+    known_name(book, model)
+    return [{**tariff_shape(tariff), **bounds(period)} for tariff, period in book.tariffs_of(model)]
+
+
+def _prices_of(book: PriceBook, name: str, instant: datetime) -> list[dict[str, Any]]:
+    steps = [book.step_at(name, currency, instant) for currency in ("USD", "CNY")]
+    return [
+        {
+            "model": name,
+            "tariff": step.tariff.tariff_id,
+            "band": step.band,
+            "provisional": step.provisional,
+            "currency": step.currency,
+            "rates": {m: {"rate": r.text, "per": r.meter.per, "unit": r.meter.unit} for m, r in step.rates.items()},
+        }
+        for step in steps
+        if step is not None
+    ]
+
+
+def tariff_shape(tariff: Tariff) -> dict[str, Any]:
+    return {
+        "tariff": tariff.tariff_id,
+        **bounds(tariff.period),
+        "basis": tariff.basis,
+        "band_outside_windows": tariff.band,
+        "windows": [window_text(window) for window in tariff.windows],
+        "rates": {
+            currency: {
+                "source": listed.source,
+                "confidence": listed.confidence,
+                "bands": {b: {m: r.text for m, r in rates.items()} for b, rates in listed.bands.items()},
+            }
+            for currency, listed in tariff.rates.items()
+        },
+        "source": tariff.source,
+        "checked": tariff.checked.isoformat(),
+        "confidence": tariff.confidence,
+        "doubt": tariff.doubt,
+    }
+
+
+def window_text(window: Window) -> str:
+    days = "every day" if len(window.days) == 7 else ", ".join(_DAYS[day] for day in sorted(window.days))
+    holidays = f" except holidays of {window.calendar.name}" if window.calendar else ""
+    return f"{window.band} {window.start:%H:%M}-{window.end:%H:%M} {window.zone.key}, {days}{holidays}"
+
+
+def bounds(period: Period) -> dict[str, str | None]:
+    return {
+        "from": format_instant(period.start) if period.start else None,
+        "to": format_instant(period.end) if period.end else None,
+    }
+
+
+def known_name(book: PriceBook, model: str) -> Name:
+    if model not in book.names:
+        raise NotFoundError(f"the price book has no model {model!r}; it has {', '.join(book.names)}")
+    return book.names[model]
