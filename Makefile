@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 SERVE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench lock rivals clean
+.PHONY: help install demo test check format fuzz bench lock rivals clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ check: $(STAMP) ## formatting, lint, types, import rules
 format: $(STAMP) ## put the formatting right
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+fuzz: $(STAMP) ## requests made of the API's description, for minutes
+	$(BIN)/python -m tests.api.fuzzing
 
 bench: $(STAMP) ## the benchmarks: each row is a ratio measured in one run
 	$(BIN)/python -m benchmarks

@@ -41,7 +41,9 @@ class Void(BaseModel):
     """Which credit is taken back, and why."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, json_schema_extra={"example": {"reference": "gift", "reason": "twice"}}
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"example": _VOID},
     )
 
     reference: str

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
@@ -143,18 +143,19 @@ def _on_http(request: Request, error: Exception) -> Json:
 
 
 def _methods(request: Request) -> set[str]:
-    """The methods that the routes of a path have."""
-    found: set[str] = set()
-    for route in request.app.state.routes:
-        if route.path_regex.match(request.url.path):
-            found |= route.methods
-    return found
+    """The methods of a path: of routes that are written just so, or else of those that it fits."""
+    path = request.url.path
+    routes = [route for route in request.app.state.routes if route.path_regex.match(path)]
+    exact = [route for route in routes if route.path == path]
+    return {method for route in exact or routes for method in route.methods}
 
 
 def _on_database(_: Request, error: Exception) -> Json:
     """The database is away, or takes too long: nothing was kept, and the request can be sent again."""
     if isinstance(error, PoolTimeoutError):
         return problem("overloaded", "no connection to the database was free in time")
+    if isinstance(error, DataError):  # a text that no database keeps, such as one with a NUL in it
+        return problem("invalid-input", f"the database cannot hold a value: {error.orig}")
     if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == _QUERY_CANCELED:
         return problem("unavailable", "the database took too long; ask for less")
     if isinstance(error, DBAPIError) and (error.connection_invalidated or type(error.orig).__name__ in _AWAY):
