@@ -13,7 +13,8 @@ from importlib.metadata import version
 from typing import Any
 
 from costmeter import wiring
-from costmeter.core.errors import NoPriceError
+from costmeter.client.client import Client
+from costmeter.core.errors import NoPriceError, ServiceError
 from costmeter.core.pricing import Charge
 from costmeter.core.usage import Usage
 from costmeter.recorder.attribution import attribute
@@ -26,9 +27,11 @@ from costmeter.services.quote_call import quote_call
 __all__ = [
     "AsyncRecordingTransport",
     "Charge",
+    "Client",
     "Counts",
     "NoPriceError",
     "RecordingTransport",
+    "ServiceError",
     "__version__",
     "attribute",
     "flush",

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
         False, description="true: each record is on the disk before its call returns, and survives a power failure"
     )
 
+    server_url: str | None = Field(None, description="records go to this costmeter server instead of the database")
+    api_key: str | None = Field(None, repr=False, description="the key for that server, with the role ingest")
+
     @property
     def zone_name(self) -> str:
         zone(self.timezone, f"{PREFIX}TIMEZONE")

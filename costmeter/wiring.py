@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from costmeter.api.service import Service
+    from costmeter.client.client import Client
     from costmeter.recorder.spool import Spool
     from costmeter.settings import Settings
     from costmeter.store.accounts import Home
@@ -87,16 +88,43 @@ class DatabaseDelivery:
         self._engine.dispose()
 
 
+class ServerDelivery:
+    """What the spool delivers to where a server is set: it has accepted what a delivery returns from."""
+
+    def __init__(self) -> None:
+        self._client = server_client()
+
+    def __call__(self, records: list[dict[str, Any]]) -> None:
+        self._client.record(records)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._client.close()
+
+
+def server_client(tries: int = 1) -> Client:
+    """A client of the server of the settings; the spool has its own pauses, so that one try is enough for it."""
+    from costmeter.client.client import Client
+
+    said = settings()
+    if said.server_url is None or said.api_key is None:
+        raise SetupError("COSTMETER_SERVER_URL needs COSTMETER_API_KEY, a key with the role ingest")
+    return Client(said.server_url, api_key=said.api_key, tries=tries)
+
+
+def delivery() -> DatabaseDelivery | ServerDelivery:
+    """What records are delivered to: the server of the settings, else their database."""
+    return DatabaseDelivery() if settings().server_url is None else ServerDelivery()
+
+
 def open_spool() -> Spool:
-    """A spool that delivers to the database of the settings; the database is opened at the first delivery."""
+    """A spool that delivers to what the settings say, which is opened at the first delivery."""
 
     from costmeter.recorder.delivery import OpenInEachProcess
     from costmeter.recorder.spool import Spool
 
     said = settings()
-    return Spool(
-        OpenInEachProcess(DatabaseDelivery), folder=spool_folder(), limit=said.spool_limit, sync=said.spool_sync
-    )
+    return Spool(OpenInEachProcess(delivery), folder=spool_folder(), limit=said.spool_limit, sync=said.spool_sync)
 
 
 def open_service(*, local: bool = False) -> Service:
@@ -118,8 +146,10 @@ def service_app() -> FastAPI:
 
 
 def spool_folder() -> Path:
-    """The part of the spool folder that is for the database of the settings, and for no other."""
+    """The part of the spool folder that is for the server or the database of the settings, and for no other."""
     said = settings()
+    if said.server_url is not None:
+        return said.spool_dir / hashlib.sha256(said.server_url.rstrip("/").encode()).hexdigest()[:12]
     url = re.sub(r"(?<=://)([^:@/]*):[^@]*(?=@)", r"\1", said.database_url)  # a new password is no other database
     scheme, found, path = url.partition(":///")
     if found and scheme.startswith("sqlite"):

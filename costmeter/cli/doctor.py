@@ -36,7 +36,8 @@ class Check(NamedTuple):
 
 def doctor(as_json: AsJson = False) -> None:
     """Check the installation: database, price book and spool. Exit 1 where something needs a hand."""
-    checks = [*_checked_database(), *_checked_prices(), *_checked_spool()]
+    where = _checked_database() if wiring.settings().server_url is None else _checked_server()
+    checks = [*where, *_checked_prices(), *_checked_spool()]
     if as_json:
         print_json({"checks": [check._asdict() for check in checks]})
     else:
@@ -60,6 +61,16 @@ def _checked_database() -> Iterator[Check]:
         yield Check("database", "no", str(error))
     except DBAPIError as error:
         yield Check("database", "no", f"cannot be reached: {' '.join(str(error.orig).split())}")
+
+
+def _checked_server() -> Iterator[Check]:
+    """Whether the server takes what its key sends."""
+    try:
+        with wiring.server_client() as client:
+            client.record([])
+        yield Check("server", "yes", f"{wiring.settings().server_url} takes records")
+    except CostmeterError as error:
+        yield Check("server", "no", str(error))
 
 
 def _frozen_accounts(engine: Engine) -> Iterator[Check]:

@@ -9,6 +9,7 @@ CostmeterError
  +- ForbiddenError    what a key may not do
  +- DetachedError     calls of a month that was detached are needed
  +- FrozenError       the ledger of an account does not add up, and nothing is posted to it
+ +- ServiceError      what a costmeter server refuses, or that it cannot be reached
  +- FullError         the database has no room for more
  +- SetupError        the installation: schema, database, missing package
 """
@@ -73,6 +74,18 @@ class FrozenError(CostmeterError):
 
 class FullError(CostmeterError):
     """The database has no room: what was to be written is not in it, and all that was written before is."""
+
+
+class ServiceError(CostmeterError):
+    """A costmeter server refuses a request, or cannot be reached (`status` is None then)."""
+
+    def __init__(
+        self, message: str, *, status: int | None = None, kind: str | None = None, field: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind  # the `type` of the problem
+        self.field = field
 
 
 class SetupError(CostmeterError):

@@ -139,14 +139,16 @@ def _usual_texts(body: dict[str, Any]) -> tuple[str | None, ...] | None:
 
     None sends the body the long way; a property holds the two equal.
     """
-    found = tuple(map(body.get, _NAMED_BY))
+    found: tuple[Any, ...] = tuple(map(body.get, _NAMED_BY))
+    if found[1] is None:
+        found = (found[0], DEFAULT_ACCOUNT, *found[2:])
     try:
         together = " ".join([text for text in found if text is not None])
     except TypeError:
         return None  # one is no text
     _, account, _, _, _, provider, model, _, _, _ = found
     if (
-        account is None or provider not in PROVIDERS or not model or not _is_plain(together)
+        provider not in PROVIDERS or not model or not _is_plain(together)
         or not 0 < len(account) <= ACCOUNT_LENGTH or account.strip() != account
     ):  # fmt: skip
         return None

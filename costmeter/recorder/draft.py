@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import UNSET, MsgspecError, Raw, Struct
 from msgspec.json import Encoder
 
-from costmeter.core.events import DEFAULT_ACCOUNT, TAGS_COUNT
+from costmeter.core.events import TAGS_COUNT
 from costmeter.recorder.attribution import Attribution, text
 from costmeter.recorder.reading import parse
 
@@ -65,7 +65,7 @@ def write_draft(intent: bytes, ended: Ended) -> bytes:
 def write_attribution(said: Attribution) -> Raw:
     """Whose a call is: the same for nearly every call through a door."""
     fields: dict[str, Any] = {
-        "account": said.account or DEFAULT_ACCOUNT,
+        "account": said.account,  # None: the database's default, or the only one of the server's key
         "project": said.project,
         "user": said.user,
         "api_key": said.api_key,

@@ -42,12 +42,12 @@ def wiring_now() -> Any:
 
 
 @contextmanager
-def served(url: str, *, local: bool = False) -> Iterator[Api]:
+def served(url: str, *, local: bool = False, port: int = 0) -> Iterator[Api]:
     """A service of a database, asked with an admin's key unless it is local."""
     engine, book, home = wiring.open_database(url), wiring.price_book(), Home()
     service = Service(engine, book, home, Recorder(engine, book, home), Poster(engine, book), local)
     server = uvicorn.Server(
-        uvicorn.Config(make_app(service), host="127.0.0.1", port=0, log_config=None, access_log=False)
+        uvicorn.Config(make_app(service), host="127.0.0.1", port=port, log_config=None, access_log=False)
     )
     thread = threading.Thread(target=server.run)
     thread.start()

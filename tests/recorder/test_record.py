@@ -130,7 +130,7 @@ def test_more_tags_than_are_kept_are_counted() -> None:
 
     assert len(record["tags"]) == 32
     assert record["detail"] == {"stream": False, "tags_dropped": 8}
-    assert (record["account"], record["model"]) == ("default", "unknown")
+    assert (record["account"], record["model"]) == (None, "unknown")
 
 
 def test_a_draft_becomes_the_usage_event() -> None:

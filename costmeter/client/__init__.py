@@ -1,0 +1,1 @@
+"""A client of the service, for scripts and for the spool."""
