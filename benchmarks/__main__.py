@@ -12,6 +12,7 @@ from benchmarks import capture, posting, price_litellm, price_quote, repricing, 
 from benchmarks.bulk import compare as bulk
 from benchmarks.growth import compare as growth
 from benchmarks.recorder import compare, parts, table
+from benchmarks.serving import compare as serving
 
 
 def main() -> int:
@@ -56,6 +57,10 @@ def _growth(calls: int | None) -> Iterable[str]:
     return growth.lines(calls or growth.CALLS)
 
 
+def _serving(_: int | None) -> Iterable[str]:
+    return serving.lines()
+
+
 def _size(_: int | None) -> Iterable[str]:
     return size.lines()
 
@@ -79,6 +84,7 @@ BENCHMARKS: dict[str, Callable[[int | None], Iterable[str]]] = {
     "posting": _posting,
     "growth": _growth,
     "size": _size,
+    "serving": _serving,
     "recorder": _recorder,
 }
 

@@ -1,4 +1,7 @@
-"""Who asks, and whether they may: a key in the Authorization header, or on `serve --local` the machine's user."""
+"""Who asks, and whether they may: a key in the Authorization header, or on `serve --local` the machine's user.
+
+These are async for one reason: FastAPI would send each of them to a thread of its own before the endpoint's.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from costmeter.api.peers import is_own_user
@@ -18,7 +22,7 @@ _bearer = HTTPBearer(
 )
 
 
-def service_of(request: Request) -> Service:
+async def service_of(request: Request) -> Service:
     """The service that the app was made for."""
     service: Service = request.app.state.service
     return service
@@ -27,22 +31,24 @@ def service_of(request: Request) -> Service:
 Serving = Annotated[Service, Depends(service_of)]
 
 
-def who_asks(
+async def who_asks(
     request: Request, service: Serving, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Grant:
     """The grant of a request; without a valid key it is refused."""
     if service.local and given is None:
-        if is_own_user(request):
+        if await run_in_threadpool(is_own_user, request):
             return LOCAL
         raise HTTPException(403, "this server is open to the user who started it, on this machine, only")
-    grant = service.grant(given.credentials) if given is not None else None
+    grant = None if given is None else service.known_grant(given.credentials)
+    if grant is None and given is not None:
+        grant = await run_in_threadpool(service.grant, given.credentials)
     if grant is None:
         raise HTTPException(401, "send Authorization: Bearer with a valid key")
     return grant
 
 
 def _need(role: str) -> Any:
-    def check(grant: Annotated[Grant, Depends(who_asks)]) -> Grant:
+    async def check(grant: Annotated[Grant, Depends(who_asks)]) -> Grant:
         if not grant.may(role):
             raise ForbiddenError(f"{grant.who} has {', '.join(grant.roles)}; this needs {role}")
         return grant
@@ -58,7 +64,7 @@ Finance = Annotated[Grant, _need(FINANCE)]
 def _unlimited(role: str) -> Any:
     allowed = _need(role)
 
-    def check(grant: Grant = allowed) -> Grant:
+    async def check(grant: Grant = allowed) -> Grant:
         if grant.is_limited():
             raise ForbiddenError(f"{grant.who} is limited to accounts or projects; this concerns all of them")
         return grant

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import Request
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from costmeter.api.problems import problem
 
@@ -77,7 +78,10 @@ class Limits:
 
 async def read_body(request: Request) -> bytes:
     """The body of a request, unpacked where it is gzip; never more than UNPACKED bytes."""
-    body = await request.body()
+    try:
+        body = await request.body()
+    except ClientDisconnect:
+        raise HTTPException(400, "the client left before its body had come; nothing was kept") from None
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding in ("identity", ""):
         return body

@@ -37,11 +37,13 @@ class Service:
     _known: dict[str, tuple[float, Grant]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def grant(self, key: str) -> Grant | None:
-        """What the holder of a key may do; what was found is kept for a moment, a refusal is not."""
+    def known_grant(self, key: str) -> Grant | None:
+        """What the holder of a key may do, where that was asked a moment ago."""
         known = self._known.get(key)
-        if known is not None and time.monotonic() - known[0] < KNOWN_SECONDS:
-            return known[1]
+        return known[1] if known is not None and time.monotonic() - known[0] < KNOWN_SECONDS else None
+
+    def grant(self, key: str) -> Grant | None:
+        """What the holder of a key may do, by the database; it is kept for a moment, a refusal is not."""
         with reading(self.engine) as connection:
             grant = check_key(connection, key, self.now())
         with self._lock:

@@ -27,8 +27,8 @@ from costmeter.store.tables import ChargeRow, EventRow
 from tests.api.serving import until, wiring_now
 from tests.make import an_event
 
-SENDERS, BATCHES, BATCH = 4, 25, 20
-KILLS = 4
+SENDERS, BATCHES, BATCH = 4, 15, 20
+KILLS = 3
 
 
 class Serve:

@@ -1,0 +1,1 @@
+"""What the service takes a second, beside what its server could."""
