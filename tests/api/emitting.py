@@ -21,8 +21,9 @@ from tests.api.serving import Api
 class Emitter:
     """A program whose calls are traced; its spans are kept until they are exported."""
 
-    def __init__(self, client: OpenAI, kept: InMemorySpanExporter) -> None:
+    def __init__(self, client: OpenAI, provider: TracerProvider, kept: InMemorySpanExporter) -> None:
         self.client = client
+        self.provider = provider
         self._kept = kept
 
     @property
@@ -52,7 +53,7 @@ def traced(simulator: Simulator, **resource: str) -> Iterator[Emitter]:
     instrumentor.instrument(tracer_provider=provider)
     try:
         with OpenAI(api_key="sk-test-1", base_url=simulator.base_url, max_retries=0) as client:
-            yield Emitter(client, kept)
+            yield Emitter(client, provider, kept)
     finally:
         instrumentor.uninstrument()
         provider.shutdown()

@@ -90,6 +90,12 @@ class TestACall:
         event = the_event(a_span({"gen_ai.usage.cache_read.input_tokens": 0}))
         assert event.usage == (0, 563, 116, 0, ())
 
+    def test_deepseeks_own_fields_go_first(self) -> None:
+        details = {"prompt_cache_hit_tokens": 0, "prompt_cache_miss_tokens": 563, "reasoning_tokens": 60}
+        more = {f"gen_ai.usage.details.{name}": count for name, count in details.items()}
+        event = the_event(a_span({**more, "gen_ai.usage.cache_read.input_tokens": None}))
+        assert event.usage == (0, 563, 116, 60, ())
+
     def test_older_names_are_read(self) -> None:
         old = {
             "gen_ai.provider.name": None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from collections.abc import Iterator
@@ -9,13 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openai import APIError
+from openai import APIError, AsyncOpenAI
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
+from pydantic_ai import Agent
+from pydantic_ai.models.instrumented import InstrumentationSettings
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.openai import OpenAIProvider
 
 from costmeter.api.otlp.spans import DEEPSEEK_HOSTS
 from costmeter.core.money import format_amount
+from costmeter.recorder.client import wrap
+from costmeter.recorder.spool import Spool
 from costmeter.simulator import Simulator
 from tests.api.emitting import Emitter, traced
 from tests.api.serving import Api, posted, served
@@ -94,6 +102,47 @@ def test_a_retried_export_counts_once(sqlite_api: Api, simulator: Simulator) -> 
             assert emitter.export(sqlite_api) is SpanExportResult.SUCCESS
 
     assert len(calls(sqlite_api)) == 2
+    assert spend(sqlite_api)["cost"] == format_amount(sum(paid.bill.cost for paid in simulator.ledger.calls))
+
+
+def test_an_agent_counts_its_calls_once_however_many_instrumentations_saw_them(
+    sqlite_api: Api, simulator: Simulator
+) -> None:
+    """pydantic-ai traces the agent, which sums its calls, and each call, as the SDK's instrumentation does too."""
+
+    async def work(provider: TracerProvider) -> None:
+        async with AsyncOpenAI(api_key="sk-test-1", base_url=simulator.base_url) as client:
+            agent = Agent(OpenAIChatModel("deepseek-flash", provider=OpenAIProvider(openai_client=client)))
+            agent.instrument = InstrumentationSettings(tracer_provider=provider)
+            await agent.run(QUESTION)
+            await agent.run(QUESTION)
+
+    with traced(simulator) as emitter:
+        asyncio.run(work(emitter.provider))
+        assert len(emitter.spans) == 6
+        emitter.export(sqlite_api)
+
+    bills = [paid.bill for paid in simulator.ledger.calls]
+    assert {call["response_id"] for call in calls(sqlite_api)} == {bill.call_id for bill in bills}
+    totals = spend(sqlite_api)
+    assert (totals["calls"], totals["cost"]) == (2, format_amount(sum(bill.cost for bill in bills)))
+    assert totals["cache_hit_tokens"] == sum(bill.usage.cache_hit for bill in bills) > 0
+    assert sqlite_api.get("/v1/quarantine").json()["data"] == []
+
+
+def test_a_call_that_the_recorder_saw_as_well_counts_once(sqlite_api: Api, simulator: Simulator) -> None:
+    records: list[dict[str, Any]] = []
+    spool = Spool(records.extend)
+    with traced(simulator) as emitter:
+        client = wrap(emitter.client, _spool=spool)
+        for _ in range(2):
+            client.chat.completions.create(model="deepseek-flash", messages=HELLO)
+        assert spool.close(10)
+        emitter.export(sqlite_api)
+    answer = sqlite_api.post("/v1/events", json={"events": records}).json()
+
+    assert (answer["accepted"], answer["duplicates"], answer["conflicts"]) == (0, 2, 0)
+    posted(sqlite_api)
     assert spend(sqlite_api)["cost"] == format_amount(sum(paid.bill.cost for paid in simulator.ledger.calls))
 
 

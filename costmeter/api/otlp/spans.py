@@ -41,7 +41,14 @@ _CACHE_WRITE = (
     "gen_ai.usage.cache_creation.input_tokens",
     "gen_ai.usage.cache_creation_input_tokens",
 )
-_REASONING = ("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens")
+_REASONING = (
+    "gen_ai.usage.reasoning.output_tokens",
+    "gen_ai.usage.reasoning_tokens",
+    "gen_ai.usage.details.reasoning_tokens",
+)
+# DeepSeek's own fields, as pydantic-ai passes them on; they tell no hits from hits that were not told.
+_CACHE = ("prompt_cache_hit_tokens", "prompt_cache_miss_tokens")
+_DETAIL = "gen_ai.usage.details."
 _STREAM, _ERROR, _HTTP_STATUS = "gen_ai.request.stream", "error.type", "http.response.status_code"
 # Whose call it is: our own name first, then what the conventions have for it.
 _ATTRIBUTION = {
@@ -55,7 +62,7 @@ _NO_NAME = "unknown_service"  # what an SDK calls a service that nobody named (r
 # Nothing else is looked at: messages, instructions and tool calls would be prompts and answers.
 _READ = frozenset((
     _OPERATION, _ADDRESS, *_PROVIDER, _RESPONSE_ID, _RESPONSE_MODEL, _REQUEST_MODEL, *_INPUT, *_OUTPUT, *_CACHE_READ,
-    *_CACHE_WRITE, *_REASONING, _STREAM, _ERROR, _HTTP_STATUS,
+    *_CACHE_WRITE, *_REASONING, *(_DETAIL + name for name in _CACHE), _STREAM, _ERROR, _HTTP_STATUS,
     *(name for names in _ATTRIBUTION.values() for name in names),
 ))  # fmt: skip
 _SCALARS = ("string_value", "bool_value", "int_value", "double_value")
@@ -178,6 +185,7 @@ def _usage(own: Attributes) -> dict[str, Any]:
     says nothing of the cache says nothing here either, and the call is flagged.
     """
     usage: dict[str, Any] = {"prompt_tokens": _first(own, _INPUT), "completion_tokens": _first(own, _OUTPUT)}
+    usage |= {name: own[_DETAIL + name] for name in _CACHE if _DETAIL + name in own}
     cached = {"cached_tokens": _first(own, _CACHE_READ), "cache_write_tokens": _first(own, _CACHE_WRITE)}
     if any(count is not None for count in cached.values()):
         usage["prompt_tokens_details"] = {name: count for name, count in cached.items() if count is not None}
