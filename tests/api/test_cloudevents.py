@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from costmeter.api.cloudevents import BATCH, STRUCTURED, TYPE, is_cloudevent, read_cloudevents
 from costmeter.core.errors import InputError
+from costmeter.core.events import read_event
 from tests.api.serving import Api, posted
 from tests.make import MARCH, MILLION, an_event, usage
 
@@ -84,6 +86,13 @@ class TestReading:
         without = {name: value for name, value in WRITTEN.items() if name != "time"}
         (one,) = read_cloudevents({"content-type": STRUCTURED}, json.dumps(without).encode())
         assert "completed_at" not in one.body  # type: ignore[operator]
+
+    def test_the_example_of_the_documents(self) -> None:
+        text = (Path(__file__).parents[2] / "docs/collectors.md").read_text(encoding="utf-8")
+        body = text.partition("```json\n")[2].partition("```")[0].encode()
+        (one,) = read_cloudevents({"content-type": STRUCTURED}, body)
+        event = read_event(one.body)
+        assert (event.event_id, event.usage) == ("a-1 /billing/exporter", (512, 51, 116, 0, ()))
 
     @pytest.mark.parametrize("kind", ["application/json", "application/x-ndjson", ""])
     def test_other_requests_are_no_cloudevents(self, kind: str) -> None:

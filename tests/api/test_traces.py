@@ -6,6 +6,8 @@ import asyncio
 import gzip
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +21,16 @@ from pydantic_ai import Agent
 from pydantic_ai.models.instrumented import InstrumentationSettings
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
+from sqlalchemy import make_url, text
 
+from costmeter import wiring
 from costmeter.api.otlp.spans import DEEPSEEK_HOSTS
 from costmeter.core.money import format_amount
 from costmeter.recorder.client import wrap
 from costmeter.recorder.spool import Spool
 from costmeter.simulator import Simulator
 from tests.api.emitting import Emitter, traced
-from tests.api.serving import Api, posted, served
+from tests.api.serving import Api, posted, served, until
 from tests.api.spanning import a_request, a_span
 
 HOSTS = DEEPSEEK_HOSTS | {"127.0.0.1"}  # where the simulator is
@@ -264,3 +268,42 @@ class TestAnswers:
     def test_a_key_that_only_reads_sends_none(self, sqlite_api: Api) -> None:
         answer = sqlite_api.post("/v1/traces", content=json.dumps(a_request()), headers=sqlite_api.key("read"))
         assert answer.status_code == 403
+
+
+@contextmanager
+def away(url: str) -> Iterator[None]:
+    """The database refuses connections and cuts those that it has."""
+    name = make_url(url).database
+    administrator = wiring.open_bare_database(url.replace(f"/{name}", "/postgres"))
+    with administrator.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false"))
+        connection.execute(
+            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :n"), {"n": name}
+        )
+        try:
+            yield
+        finally:
+            connection.execute(text(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true"))
+    administrator.dispose()
+
+
+def test_an_export_waits_for_a_database_that_is_away(
+    postgres_url: str, simulator: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    with served(postgres_url, hosts=HOSTS) as api, traced(simulator) as emitter, ThreadPoolExecutor() as pool:
+        ask(emitter)
+        with away(postgres_url):
+            answer = api.post("/v1/traces", json=a_request(a_span()))
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+            sent = pool.submit(emitter.export, api)
+            until(lambda: "Transient error" in caplog.text)
+        assert sent.result() is SpanExportResult.SUCCESS
+        assert len(calls(api)) == 1
+
+
+def test_further_hosts_come_from_the_settings(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COSTMETER_DATABASE_URL", sqlite_url)
+    monkeypatch.setenv("COSTMETER_DEEPSEEK_HOSTS", " LLM.corp.example,127.0.0.1, ")
+    service = wiring.open_service()
+    service.engine.dispose()
+    assert service.deepseek_hosts == {"api.deepseek.com", "llm.corp.example", "127.0.0.1"}
