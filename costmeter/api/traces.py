@@ -16,12 +16,35 @@ from costmeter.core.errors import InputError
 from costmeter.services.record_calls import Tally
 
 router = APIRouter(prefix="/v1/traces", tags=["events"])
+_CALL = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.response.model": "deepseek-reasoner",
+    "gen_ai.response.id": "c56bbff7-0001",
+    "server.address": "api.deepseek.com",
+}
+_TOKENS = {
+    "gen_ai.usage.input_tokens": "563",
+    "gen_ai.usage.cache_read.input_tokens": "512",
+    "gen_ai.usage.output_tokens": "116",
+}
+_SPAN = {
+    "traceId": "5b8efff798038103d269b633813fc60c",
+    "spanId": "eee19b7ec3c1b174",
+    "name": "chat deepseek-reasoner",
+    "startTimeUnixNano": "1740846581120000000",
+    "endTimeUnixNano": "1740846600000000000",
+    "attributes": [
+        *({"key": name, "value": {"stringValue": text}} for name, text in _CALL.items()),
+        *({"key": name, "value": {"intValue": count}} for name, count in _TOKENS.items()),
+    ],
+}
+_EXAMPLE = {"resourceSpans": [{"scopeSpans": [{"spans": [_SPAN]}]}]}
 _BODY = {
     "requestBody": {
         "required": True,
         "content": {
             PROTOBUF: {"schema": {"type": "string", "format": "binary"}},
-            JSON: {"schema": {"type": "object"}},
+            JSON: {"schema": {"type": "object"}, "examples": {"one": {"value": _EXAMPLE}}},
         },
     }
 }

@@ -233,6 +233,11 @@ class TestWhatIsNoRequest:
         with pytest.raises(InputError, match="traceId"):
             read(a_span(trace_id=trace_id))
 
+    @pytest.mark.parametrize("body", [b'"AAA"', b"[]", b"null", b"7", b'{"resourceSpans": "AAA"}'])
+    def test_what_is_no_object_is_no_empty_request(self, body: bytes) -> None:
+        with pytest.raises(InputError, match="body: is no"):
+            read_traces(body, JSON)
+
     def test_a_media_type_is_named(self) -> None:
         with pytest.raises(InputError, match="Content-Type 'text/plain'"):
             read_traces(b"", "text/plain")

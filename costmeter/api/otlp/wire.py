@@ -111,7 +111,10 @@ def _request(body: bytes, media_type: str) -> ExportTraceServiceRequest:
 
 def _merge_json(request: ExportTraceServiceRequest, body: bytes) -> None:
     try:
-        ParseDict(_with_bytes(json.loads(body)), request, ignore_unknown_fields=True)
+        said = _with_bytes(json.loads(body))
+        if not isinstance(said, dict):  # the reader takes a text or a list for an empty request
+            raise InputError("body", None, "is no JSON object")
+        ParseDict(said, request, ignore_unknown_fields=True)
     except InputError:
         raise
     except RecursionError:
