@@ -45,6 +45,11 @@ class Settings(BaseSettings):
     timezone: str = Field("UTC", description="billing time zone of accounts made at their first mention")
     price_book: Path | None = Field(None, description="a TOML file that adds tariffs to the built-in price book")
 
+    deepseek_hosts: str = Field(
+        "",
+        description="further hosts of OpenTelemetry spans that lead to DeepSeek, with commas between them",
+    )
+
     spool_dir: Path = Field(
         default_factory=lambda: user_data_path("costmeter") / "spool",
         description="folder in which records wait for the database, on a local disk; default: in the data directory",
@@ -56,6 +61,11 @@ class Settings(BaseSettings):
 
     server_url: str | None = Field(None, description="records go to this costmeter server instead of the database")
     api_key: str | None = Field(None, repr=False, description="the key for that server, with the role ingest")
+
+    @property
+    def other_hosts(self) -> frozenset[str]:
+        """The further hosts, as the hosts of spans are compared."""
+        return frozenset(host.strip().lower() for host in self.deepseek_hosts.split(",")) - {""}
 
     @property
     def zone_name(self) -> str:

@@ -129,12 +129,14 @@ def open_spool() -> Spool:
 
 def open_service(*, local: bool = False) -> Service:
     """What one process of the service works with; its poster is started by the app."""
+    from costmeter.api.otlp.spans import DEEPSEEK_HOSTS
     from costmeter.api.service import Service
     from costmeter.services.keep_posted import Poster
     from costmeter.services.record_in_turn import Recorder
 
-    engine, book = open_database(), price_book()
-    return Service(engine, book, home(), Recorder(engine, book, home()), Poster(engine, book), local)
+    engine, book, hosts = open_database(), price_book(), DEEPSEEK_HOSTS | settings().other_hosts
+    recorder, poster = Recorder(engine, book, home()), Poster(engine, book)
+    return Service(engine, book, home(), recorder, poster, local, deepseek_hosts=hosts)
 
 
 def service_app() -> FastAPI:

@@ -9,7 +9,20 @@ from anyio.to_thread import current_default_thread_limiter, run_sync
 from fastapi import FastAPI
 
 from costmeter import __version__
-from costmeter.api import accounts, credits, events, health, keys, models, prices, problems, quarantine, quote, reports
+from costmeter.api import (
+    accounts,
+    credits,
+    events,
+    health,
+    keys,
+    models,
+    prices,
+    problems,
+    quarantine,
+    quote,
+    reports,
+    traces,
+)
 from costmeter.api.limits import Limits
 from costmeter.api.measures import Measures
 from costmeter.api.service import Service
@@ -47,7 +60,7 @@ def make_app(service: Service, *, metrics_folder: str | None = None) -> FastAPI:
     )
     app.state.service, app.state.measures = service, Measures(metrics_folder)
     app.state.routes = []
-    for part in (events, quote, accounts, credits, reports, prices, quarantine, keys, health):
+    for part in (events, traces, quote, accounts, credits, reports, prices, quarantine, keys, health):
         app.include_router(part.router)
         app.state.routes += part.router.routes
     problems.handle(app)

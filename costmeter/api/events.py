@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -13,10 +13,11 @@ from starlette.exceptions import HTTPException
 from costmeter.api import models
 from costmeter.api.access import Ingest, Reader, Serving
 from costmeter.api.answers import MOST, Json, key_cursor, page
+from costmeter.api.cloudevents import BATCH, STRUCTURED, is_cloudevent, read_cloudevents
 from costmeter.api.limits import read_body
 from costmeter.api.problems import problem
 from costmeter.core.access import Grant
-from costmeter.core.errors import ForbiddenError, shown
+from costmeter.core.errors import ForbiddenError, InputError, shown
 from costmeter.core.events import DEFAULT_ACCOUNT
 from costmeter.core.periods import parse_instant
 from costmeter.reports.calls import call_shape, describe_call, list_calls
@@ -55,6 +56,8 @@ _BODY = {
                 "examples": {"one": {"value": _EXAMPLE}, "many": {"value": {"events": [_EXAMPLE]}}},
             },
             "application/x-ndjson": {"schema": {"type": "string"}},
+            STRUCTURED: {"schema": {"type": "object"}},
+            BATCH: {"schema": {"type": "array", "items": {"type": "object"}}},
         },
     }
 }
@@ -68,15 +71,16 @@ _BODY = {
     responses={200: {"model": models.Recorded}, **models.problems(400, 401, 403, 408, 409, 413, 415, 422, 503)},
 )
 def record(request: Request, service: Serving, grant: Ingest, body: Annotated[bytes, Depends(read_body)]) -> Json:
-    """Record one event, `{"events": [...]}`, or NDJSON; the answer comes after the commit, and charges within a second.
+    """Record one event, `{"events": [...]}`, NDJSON, or CloudEvents 1.0.
+
+    The answer comes after the commit, and charges within a second.
 
     Sent again, an event is a duplicate and a success. One event that cannot be used is a 422 (409 for the same id with
     other content); of many, `results` names each such event and why. What cannot be used is kept in quarantine. A key
     of one account or project fills it in where an event names none.
     """
-    kind = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
-    bodies, is_one = _bodies(kind, body)
-    received = [_allowed(grant, one, _place(number)) for number, one in enumerate(bodies)]
+    bodies, is_one = _bodies(request.headers, body)
+    received = [allowed(grant, one, _place(number)) for number, one in enumerate(bodies)]
     tally = service.recorder.record(received)
     service.poster.tell(tally.accounts)
     request.app.state.measures.recorded(tally)
@@ -87,8 +91,11 @@ def record(request: Request, service: Serving, grant: Ingest, body: Annotated[by
     return Json({**tally.counts(), "results": [_result(refusal) for refusal in tally.refusals]})
 
 
-def _bodies(kind: str, body: bytes) -> tuple[Sequence[object], bool]:
+def _bodies(headers: Mapping[str, str], body: bytes) -> tuple[Sequence[object], bool]:
     """The events of a body, and whether it is a single one."""
+    kind = headers.get("content-type", "application/json").split(";")[0].strip().lower()
+    if is_cloudevent(headers):
+        return _of_cloudevents(headers, body), kind != BATCH
     if kind in NDJSON:
         return [_line(line) for line in body.split(b"\n") if line.strip()], False
     if kind not in ("application/json", ""):
@@ -97,6 +104,13 @@ def _bodies(kind: str, body: bytes) -> tuple[Sequence[object], bool]:
     if isinstance(decoded, dict) and isinstance(decoded.get("events"), list):
         return decoded["events"], False
     return [decoded], True
+
+
+def _of_cloudevents(headers: Mapping[str, str], body: bytes) -> Sequence[object]:
+    try:
+        return [one.body for one in read_cloudevents(headers, body)]
+    except InputError as error:
+        raise HTTPException(400, f"{error}; nothing of this request was kept") from None
 
 
 def _decoded(body: bytes) -> object:
@@ -120,7 +134,7 @@ def _place(number: int) -> str:
     return f"http:{number}"
 
 
-def _allowed(grant: Grant, body: object, place: str) -> Received:
+def allowed(grant: Grant, body: object, place: str) -> Received:
     """An event that this key may send; one that names no account or project gets the key's own, if it has one."""
     if not grant.is_limited():
         return Received(body, place)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 
+from costmeter.api.otlp.spans import DEEPSEEK_HOSTS
 from costmeter.core.access import ADMIN, Grant
 from costmeter.core.price_book import PriceBook
 from costmeter.services.check_key import check_key
@@ -33,6 +34,7 @@ class Service:
     recorder: Recorder
     poster: Poster
     local: bool = False
+    deepseek_hosts: frozenset[str] = DEEPSEEK_HOSTS  # whose calls are DeepSeek's, where a span tells a host
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _known: dict[str, tuple[float, Grant]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)

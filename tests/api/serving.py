@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from costmeter import wiring
 from costmeter.api.app import make_app
+from costmeter.api.otlp.spans import DEEPSEEK_HOSTS
 from costmeter.api.service import Service
 from costmeter.services.create_key import NewKey, create_key
 from costmeter.services.keep_posted import Poster
@@ -42,10 +43,11 @@ def wiring_now() -> Any:
 
 
 @contextmanager
-def served(url: str, *, local: bool = False, port: int = 0) -> Iterator[Api]:
+def served(url: str, *, local: bool = False, port: int = 0, hosts: frozenset[str] = DEEPSEEK_HOSTS) -> Iterator[Api]:
     """A service of a database, asked with an admin's key unless it is local."""
     engine, book, home = wiring.open_database(url), wiring.price_book(), Home()
-    service = Service(engine, book, home, Recorder(engine, book, home), Poster(engine, book), local)
+    recorder, poster = Recorder(engine, book, home), Poster(engine, book)
+    service = Service(engine, book, home, recorder, poster, local, deepseek_hosts=hosts)
     server = uvicorn.Server(
         uvicorn.Config(make_app(service), host="127.0.0.1", port=port, log_config=None, access_log=False)
     )

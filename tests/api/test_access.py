@@ -16,6 +16,7 @@ ANYONE = {("POST", "/v1/quote"), ("GET", "/v1/prices"), ("GET", "/v1/prices/chec
 # Which role each route needs at the least; a route that is not here fails the test below.
 NEEDS = {
     ("POST", "/v1/events"): INGEST,
+    ("POST", "/v1/traces"): INGEST,
     ("GET", "/v1/events"): READ,
     ("GET", "/v1/events/{event_id}"): READ,
     ("GET", "/v1/accounts"): READ,
