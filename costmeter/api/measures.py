@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -31,6 +31,7 @@ class Measures:
             "costmeter_http_request_seconds", "Seconds to the answer's end.", ["route"], registry=own
         )
         self._events = Counter("costmeter_events", "Usage events by what became of them.", ["outcome"], registry=own)
+        self._spans = Counter("costmeter_spans_ignored", "Spans that are no call.", ["reason"], registry=own)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         self._requests.labels(route, method if method in _METHODS else "other", str(status)).inc()
@@ -40,6 +41,10 @@ class Measures:
         counts = tally.counts()
         for outcome in _OUTCOMES:
             self._events.labels(outcome).inc(counts[outcome])
+
+    def ignored(self, reasons: Mapping[str, int]) -> None:
+        for reason, count in reasons.items():
+            self._spans.labels(reason).inc(count)
 
     def exposition(self, service: Service) -> bytes:
         """Everything in Prometheus's text format, the state of the books read now."""

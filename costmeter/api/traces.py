@@ -11,6 +11,7 @@ from costmeter.api import models
 from costmeter.api.access import Ingest, Serving
 from costmeter.api.events import allowed
 from costmeter.api.limits import read_body
+from costmeter.api.measures import Measures
 from costmeter.api.otlp.wire import JSON, MEDIA_TYPES, PROTOBUF, Traces, read_traces, write_answer
 from costmeter.core.errors import InputError
 from costmeter.services.record_calls import Tally
@@ -72,7 +73,9 @@ def export(request: Request, service: Serving, grant: Ingest, body: Annotated[by
     received = [allowed(grant, one.body, one.place) for one in traces.received]
     tally = service.recorder.record(received) if received else Tally()
     service.poster.tell(tally.accounts)
-    request.app.state.measures.recorded(tally)
+    measures: Measures = request.app.state.measures
+    measures.recorded(tally)
+    measures.ignored(traces.ignored)
     return Response(write_answer(tally, traces, media_type), media_type=media_type)
 
 

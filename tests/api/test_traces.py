@@ -227,6 +227,7 @@ class TestAnswers:
 
         assert "rejectedSpans" not in answer
         assert answer["errorMessage"].startswith("server.address 'llm.corp.example': 1 spans were ignored")
+        assert "costmeter_spans_ignored_total" in sqlite_api.get("/metrics").text
 
     def test_an_empty_export_is_answered_in_protobuf(self, sqlite_api: Api) -> None:
         answer = sqlite_api.post("/v1/traces", content=b"", headers={"content-type": "application/x-protobuf"})

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import select
 
@@ -34,14 +35,15 @@ KILLS = 3
 class Serve:
     """`costmeter serve` as a process of its own, on a port that it gets again whenever it is started again."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *options: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
+        self._options = options
         self._environment = {**os.environ, "COSTMETER_DATABASE_URL": url}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "costmeter", "serve", "--port", str(self.port)]
+        command = [sys.executable, "-m", "costmeter", "serve", "--port", str(self.port), *self._options]
         self._process = subprocess.Popen(command, env=self._environment, stderr=subprocess.DEVNULL)
         until(self._listens)
 
@@ -194,4 +196,22 @@ def test_told_to_end_it_posts_what_waits_first(database_url: str) -> None:
     engine = open_engine(database_url)
     with reading(engine) as connection:
         assert len(list(connection.scalars(select(ChargeRow.event_key)))) == 500
+    engine.dispose()
+
+
+def test_workers_share_a_port_and_tell_the_counts_of_all(postgres_url: str) -> None:
+    serve = Serve(postgres_url, "--workers", "2")
+    serve.start()
+    engine = open_engine(postgres_url)
+    key = create_key(engine, NewKey("admin", ["admin"]), by="root", now=wiring_now())[1]
+    url, headers = f"http://127.0.0.1:{serve.port}", {"Authorization": f"Bearer {key}"}
+    for number in range(20):  # each over a connection of its own, which the kernel gives to either
+        assert httpx.post(f"{url}/v1/events", json=an_event(f"e{number}", output=1), headers=headers).status_code == 200
+    for _ in range(5):
+        told = httpx.get(f"{url}/metrics", headers=headers).text
+        assert 'costmeter_events_total{outcome="accepted"} 20.0' in told
+    report = f"{url}/v1/reports/spend?month=2025-03"
+    until(lambda: httpx.get(report, headers=headers).json()["totals"]["calls"] == 20)
+    assert serve.end() == 0
+    assert verify(engine, full=True) == []
     engine.dispose()
