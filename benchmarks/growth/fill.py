@@ -12,7 +12,8 @@ from costmeter.store.tables import AccountRow
 ACCOUNT = traffic.account_name(0)
 PROJECTS = 1_000
 _LARGE = ("identity", "usage_event", "charge", "deduction")
-# Calls spread evenly over March 2025; projects as unevenly as they are; off-peak from 16:30 to 00:30 UTC.
+# Calls spread evenly over March 2025; projects as unevenly as they are; off-peak from 16:30 to 00:30 UTC. Event ids are
+# in order of time, as the recorder makes them; response ids are random, as the vendor makes them.
 _CALLS = """
 CREATE UNLOGGED TABLE made AS
 SELECT n, decode(lpad(to_hex(n), 32, '0'), 'hex') AS event_key, md5('r' || n) AS response,
@@ -30,14 +31,17 @@ WHERE (completed_at AT TIME ZONE 'UTC')::time >= '16:30' OR (completed_at AT TIM
 """
 _ROWS = (
     """
-INSERT INTO identity SELECT :account, 'deepseek', decode(md5(kind || n), 'hex'), event_key, completed_at
+INSERT INTO identity
+SELECT :account, 'deepseek', CASE kind WHEN 'event' THEN event_key ELSE decode(md5(kind || n), 'hex') END, event_key,
+  completed_at
 FROM made, (VALUES ('event'), ('response')) AS kinds (kind)
 """,
     """
 INSERT INTO usage_event (account, event_key, completed_at, event_id, provider, project, user_name, api_key, tags, model,
   requested_model, response_id, operation_id, status, started_at, received_at, cache_hit_tokens, cache_miss_tokens,
   output_tokens, reasoning_tokens, usage, detail)
-SELECT :account, event_key, completed_at, 'event-' || n, 'deepseek', project, 'user-' || n % 500, 'backend-prod',
+SELECT :account, event_key, completed_at, encode(event_key, 'hex')::uuid::text, 'deepseek',
+  project, 'user-' || n % 500, 'backend-prod',
   '{"team": "a"}', model, model, response::uuid::text, md5('o' || n)::uuid::text, 'ok', completed_at - interval '9 s',
   completed_at, hit, miss, output, 0,
   jsonb_build_object('prompt_tokens', hit + miss, 'completion_tokens', output, 'total_tokens', hit + miss + output,
