@@ -47,7 +47,7 @@ def _asked(*, is_full: bool) -> Any:
     for number, check in enumerate(CHECKS):
         if is_full or check.newer is not None:
             key = check.query.selected_columns[0]
-            query = check.query.where(key.table.c.account == bindparam("of_account"))  # type: ignore[attr-defined]
+            query = check.query.where(key.table.c.account == bindparam("of_account"))
             limited = query if check.newer is None else query.where(check.newer)
             found = limited.limit(bindparam("most")).subquery()
             asked.append(select(literal(number), found.c[0]))

@@ -206,13 +206,13 @@ class _Audit:
             newest = rows[-1].event_key
             identities = [(row, *named) for row in rows for named in _identities(row)]
             known = self._known(name, identities)
-            for (key, at, provider, event_id, _, replaced, replaced_at), kind, identity in identities:
-                stands_for = known.get((provider, identity))
-                if stands_for == (key, at):
+            for row, kind, identity in identities:
+                stands_for = known.get((row.provider, identity))
+                if stands_for == (row.event_key, row.completed_at):
                     continue
-                is_measured_now = kind == "event" and stands_for == (replaced, replaced_at)
+                is_measured_now = kind == "event" and stands_for == (row.supersedes, row.supersedes_at)
                 if stands_for is None or not (kind == "response" or is_measured_now):
-                    self._found(1, f"the {kind} id of an event does not stand for it: {event_id}")
+                    self._found(1, f"the {kind} id of an event does not stand for it: {row.event_id}")
         return newest
 
     def _events(self, name: str) -> Iterator[Sequence[Row[Any]]]:

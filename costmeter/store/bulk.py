@@ -123,7 +123,9 @@ def among(connection: Connection, column: Any, texts: Collection[str]) -> Column
     return column.in_(texts)  # type: ignore[no-any-return]  # of a column of whatever table
 
 
-def probed(connection: Connection, query: Select[Any], column: Any, values: Collection[Any]) -> Select[Any]:
+def probed(
+    connection: Connection, query: Select[*tuple[Any, ...]], column: Any, values: Collection[Any]
+) -> Select[*tuple[Any, ...]]:
     """The query of a table, for the rows whose column has one of many values: each value is looked up by itself.
 
     Left to choose, PostgreSQL reads all rows of an account instead where its statistics are old or not there yet.

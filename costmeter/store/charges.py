@@ -167,11 +167,12 @@ def deductions_of(
     if not charges:
         return {}
     first, last = (edge(charge.completed_at for charge in charges) for edge in (min, max))
-    query = select(*_PAID).where(DeductionRow.account == account, DeductionRow.completed_at.between(first, last))
-    query = bulk.probed(connection, query, DeductionRow.event_key, {charge.event_key for charge in charges})
+    paid = select(*_PAID).where(DeductionRow.account == account, DeductionRow.completed_at.between(first, last))
+    query = bulk.probed(connection, paid, DeductionRow.event_key, {charge.event_key for charge in charges})
+    rows = connection.execute(query.order_by(query.selected_columns.ordinal))
     found: dict[tuple[bytes, int], list[tuple[int, str, int]]] = defaultdict(list)
-    for event_key, revision, _, *paid in connection.execute(query.order_by(query.selected_columns.ordinal)):
-        found[event_key, revision].append(tuple(paid))
+    for event_key, revision, _, credit_id, kind, amount in rows:
+        found[event_key, revision].append((credit_id, kind, amount))
     return found
 
 
