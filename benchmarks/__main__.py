@@ -8,7 +8,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterable
 
-from benchmarks import capture, posting, price_litellm, price_quote, repricing, row, size
+from benchmarks import capture, posting, price_litellm, price_quote, repricing, row, size, verifying
 from benchmarks.bulk import compare as bulk
 from benchmarks.growth import compare as growth
 from benchmarks.recorder import compare, parts, table
@@ -18,9 +18,7 @@ from benchmarks.serving import compare as serving
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", nargs="?", choices=sorted(BENCHMARKS), help="one benchmark; without it all are run")
-    parser.add_argument(
-        "--calls", type=int, help="how many calls bulk, repricing and growth take; without it they take millions"
-    )
+    parser.add_argument("--calls", type=int, help="how many calls bulk, repricing, growth and verifying take")
     options = parser.parse_args()
     print(f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores{_load()}")
     for name, benchmark in BENCHMARKS.items():
@@ -61,6 +59,10 @@ def _serving(_: int | None) -> Iterable[str]:
     return serving.lines()
 
 
+def _verifying(calls: int | None) -> Iterable[str]:
+    return verifying.lines(calls or verifying.CALLS)
+
+
 def _size(_: int | None) -> Iterable[str]:
     return size.lines()
 
@@ -83,6 +85,7 @@ BENCHMARKS: dict[str, Callable[[int | None], Iterable[str]]] = {
     "capture": _capture,
     "posting": _posting,
     "growth": _growth,
+    "verifying": _verifying,
     "size": _size,
     "serving": _serving,
     "recorder": _recorder,

@@ -83,7 +83,7 @@ def _cuts_no_quarter(period: Period | None) -> bool:
 
 
 def _of_charges(connection: Connection, scope: Scope, by: Sequence[str]) -> Select[Any]:
-    keys = [quarter(connection) if name in _TIMES else dimension(name) for name in by]
+    keys = [quarter(connection.dialect.name) if name in _TIMES else dimension(name) for name in by]
     named: list[ColumnElement[Any]] = [key.label(f"by_{number}") for number, key in enumerate(keys)]
     query = select(*named, *charge_sums()).join(EventRow, of_one_event(ChargeRow, EventRow))
     return query.where(*scope.charges()).group_by(*named)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, Select, and_, bindparam, func, select
 
 from costmeter.core.ledger import GRANTED, OVERDRAFT, TOPPED_UP, UNTRACKED, USAGE_COST
 from costmeter.store import freezes, rollups
@@ -17,6 +19,12 @@ from costmeter.store.types import join_halves, sum_halves
 # Which journal account says what a rollup's amount must be, and by which sign.
 _JOURNAL = {"cost": (USAGE_COST, 1), "granted": (GRANTED, -1), "topped_up": (TOPPED_UP, -1)}
 _JOURNAL |= {"overdraft": (OVERDRAFT, -1), "untracked": (UNTRACKED, -1)}
+_BOOKED = (
+    select(EntryRow.billing_month, LineRow.journal_account, *sum_halves(LineRow.amount))
+    .join(LineRow, and_(LineRow.account == EntryRow.account, LineRow.seq == EntryRow.seq))
+    .where(EntryRow.account == bindparam("of_account"), EntryRow.kind.in_(("charges", "fold")))
+    .group_by(EntryRow.billing_month, LineRow.journal_account)
+)
 
 
 def rollup_findings(connection: Connection, account: Account, *, full: bool) -> Iterator[str]:
@@ -51,25 +59,24 @@ def _rows_that_differ(connection: Connection, account: Account, month: str) -> I
 
 def _months(connection: Connection, table: rollups.Table, account: str) -> dict[str, dict[str, int]]:
     """Amounts by billing month, as a rollup has them."""
-    halves = [func.sum(getattr(table, f"{name}_{half}")) for name in _JOURNAL for half in ("high", "low")]
-    query = select(table.billing_month, *halves).where(table.account == account).group_by(table.billing_month)
     return {
         month: {name: join_halves(*halves[2 * number : 2 * number + 2]) for number, name in enumerate(_JOURNAL)}
-        for month, *halves in connection.execute(query)
+        for month, *halves in connection.execute(_sums_by_month(table), {"of_account": account})
     }
+
+
+@cache
+def _sums_by_month(table: rollups.Table) -> Select[*tuple[Any, ...]]:
+    halves = [func.sum(getattr(table, f"{name}_{half}")) for name in _JOURNAL for half in ("high", "low")]
+    query = select(table.billing_month, *halves).where(table.account == bindparam("of_account"))
+    return query.group_by(table.billing_month)
 
 
 def _journal(connection: Connection, account: str) -> dict[str, dict[str, int]]:
     """Amounts by billing month, as the journal's entries of charges have them."""
-    query = (
-        select(EntryRow.billing_month, LineRow.journal_account, *sum_halves(LineRow.amount))
-        .join(LineRow, and_(LineRow.account == EntryRow.account, LineRow.seq == EntryRow.seq))
-        .where(EntryRow.account == account, EntryRow.kind.in_(("charges", "fold")))
-        .group_by(EntryRow.billing_month, LineRow.journal_account)
-    )
     names = {line: (name, sign) for name, (line, sign) in _JOURNAL.items()}
     found: dict[str, dict[str, int]] = defaultdict(dict)
-    for month, line, high, low in connection.execute(query):
+    for month, line, high, low in connection.execute(_BOOKED, {"of_account": account}):
         name, sign = names[line]
         found[month][name] = sign * join_halves(high, low)
     return found

@@ -11,7 +11,7 @@ that came since reaches behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -19,9 +19,7 @@ from sqlalchemy import Connection, Row, select
 
 from costmeter.core.doubts import clock_doubt
 from costmeter.core.ledger import (
-    Deduction,
     Purse,
-    Split,
     charge_lines,
     credit_lines,
     expiry_lines,
@@ -37,14 +35,10 @@ from costmeter.services.replay_fold import ReplayFold
 from costmeter.services.void_credit import first_paid_by, seal_void
 from costmeter.store import credits, journal
 from costmeter.store.accounts import Account
-from costmeter.store.charges import deductions_of
+from costmeter.store.booked import Booked, booked
 from costmeter.store.checkpoints import Checkpoint
 from costmeter.store.credits import BookedCredit
-from costmeter.store.events import of_one_event, stored_event
-from costmeter.store.tables import ChargeRow, EntryRow, EventRow, ExpiryRow, LineRow, RepaymentRow, Table
-
-CHUNK = 2_000
-_ChargePaid = tuple[Row[Any], list[tuple[int, str, int]]]  # a charge and its deductions
+from costmeter.store.tables import EntryRow, ExpiryRow, LineRow, RepaymentRow, Table
 
 
 class Replay:
@@ -83,7 +77,7 @@ class Replay:
 
     def run(self) -> Checkpoint:
         """Fold what came after the checkpoint; returns how far that went."""
-        charges = self._charges()
+        charges = booked(self.connection, self.account.account, after=self.since.seq)
         chain, last = self.since.chain, self.since.seq
         unbooked = {
             *(("credit", seq) for seq in self.credits if seq > last),
@@ -104,7 +98,7 @@ class Replay:
             chain, last = entry.chain, entry.seq
         self._end_folding()
         self._expect_no_repayment()
-        for charge, _ in charges:
+        for charge in charges:
             self._found(5, f"charge {charge.seq} is in no journal entry")
         for kind, seq in sorted(unbooked):
             self._found(5, f"{kind} {seq} is in no journal entry")
@@ -121,7 +115,7 @@ class Replay:
             expired=self.expired,
         )
 
-    def _fold(self, entry: Row[Any], charges: Iterator[_ChargePaid]) -> tuple[dict[str, int], bytes]:
+    def _fold(self, entry: Row[Any], charges: Iterator[Booked]) -> tuple[dict[str, int], bytes]:
         """The lines and the digest that an entry should have, by its facts."""
         seq = entry.seq
         if entry.kind in ("charges", "fold"):
@@ -193,36 +187,29 @@ class Replay:
             what = f"{(purse.remaining, purse.overdraft)}, not {(self.purse.remaining, self.purse.overdraft)}"
             self._found(4, f"folded from the beginning, credits have and the account owes {what}")
 
-    def _fold_charges(self, entry: Row[Any], charges: Iterator[_ChargePaid]) -> tuple[dict[str, int], bytes]:
+    def _fold_charges(self, entry: Row[Any], charges: Iterator[Booked]) -> tuple[dict[str, int], bytes]:
         splits, facts = [], []
         for expected in range(entry.first_seq, entry.seq + 1):
-            charge, deductions = next(charges, (None, []))
+            charge = next(charges, None)
             if charge is None or charge.seq != expected:
                 self._found(5, f"charge {expected} is missing: the sequence has a gap")
                 break
             self._check_price(charge)
             self._check_month(charge, entry.billing_month)
             self._check_currency("charge", charge.seq, charge.currency)
-            stored = Split(
-                charge.granted,
-                charge.topped_up,
-                charge.overdraft,
-                charge.untracked,
-                tuple(Deduction(*deduction) for deduction in deductions),
-            )
             if entry.kind == "fold":
-                self._check_folding(charge, stored)
+                self._check_folding(charge)
             else:
-                self._check_arrival(charge, stored)
-            splits.append(stored)
-            facts.append(charge_fact(charge.seq, stored_event(charge), charge.revision, charge.cost, stored[:4]))
+                self._check_arrival(charge)
+            splits.append(charge.split)
+            facts.append(charge_fact(charge.seq, charge.stored, charge.revision, charge.cost, charge.split[:4]))
             self._progress(1)
         return charge_lines(splits), seal_charges(facts)
 
-    def _check_arrival(self, charge: Row[Any], stored: Split) -> None:
+    def _check_arrival(self, charge: Booked) -> None:
         """A call that is posted takes what there is."""
         self._expect_no_repayment()
-        if self.purse.deduct(charge.cost or 0, charge.completed_at) != stored:
+        if self.purse.deduct(charge.cost or 0, charge.completed_at) != charge.split:
             self._found(4, f"charge {charge.seq} of {charge.event_id} was not paid in the order of the rules")
         if (charge.revision, charge.sign) != (1, 1):
             self._found(5, f"charge {charge.seq} of {charge.event_id} is posted as revision {charge.revision}")
@@ -231,14 +218,14 @@ class Replay:
             self._late = min(self._late or charge.completed_at, charge.completed_at)
         self._newest = max(self._newest, place)
 
-    def _check_folding(self, charge: Row[Any], stored: Split) -> None:
+    def _check_folding(self, charge: Booked) -> None:
         """A call that is folded again; without a credit or a void before it, a price has changed."""
         if self._folding is None or not self._folding.goes_on_with(charge):
             self._end_folding()
             self._expect_no_repayment()
             self._begin_folding(charge.completed_at, charge.seq - 1)
         assert self._folding is not None
-        self._folding.check(charge, stored)
+        self._folding.check(charge)
 
     def _fold_repayment(self, row: Row[Any]) -> tuple[dict[str, int], bytes]:
         if self._due:
@@ -282,9 +269,12 @@ class Replay:
         if journal.link(chain, self.account.account, kept) != entry.chain:
             self._found(5, f"entry {entry.seq} breaks the chain of digests")
 
-    def _check_price(self, charge: Row[Any]) -> None:
-        """Promise 3: priced again by its own edition, a charge comes out the same."""
-        event, book = stored_event(charge).event, self._book(charge.edition)
+    def _check_price(self, charge: Booked) -> None:
+        """Promise 3: priced again by its own edition, a charge comes out the same.
+
+        By the rule of core, call by call: what prices calls in bulk is another way, and must not be its own witness.
+        """
+        event, book = charge.stored.event, self._book(charge.edition)
         if book is None:
             self._found(3, f"charge {charge.seq} of {charge.event_id} has no price book: {charge.edition} is not whole")
             return
@@ -293,14 +283,19 @@ class Replay:
         priced = price_event(book, event, charge.currency)
         marks = clock_doubt(book, event, priced, charge.currency, self.account.timezone).flags
         again = price_columns(priced, marks)
-        for name, value in again.items():
-            stored = charge.charge_status if name == "status" else getattr(charge, name)
-            if stored != (value * charge.sign if name in MONEY and value is not None else value):
-                self._found(3, f"charge {charge.seq} of {charge.event_id} has {name} {stored}, priced again {value}")
-        if isinstance(priced, Unpriced) and charge.granted | charge.topped_up | charge.overdraft | charge.untracked:
+        if charge.price != again:
+            self._tell_prices(charge, again)
+        if isinstance(priced, Unpriced) and any(charge.split[:4]):
             self._found(3, f"charge {charge.seq} of {charge.event_id} is unpriced and took money")
 
-    def _check_month(self, charge: Row[Any], booked: str) -> None:
+    def _tell_prices(self, charge: Booked, again: Mapping[str, Any]) -> None:
+        """Where they are not the same; those of a reversal are negated."""
+        for name, value in again.items():
+            stored = charge.price[name]
+            if stored != (value * charge.sign if name in MONEY and value is not None else value):
+                self._found(3, f"charge {charge.seq} of {charge.event_id} has {name} {stored}, priced again {value}")
+
+    def _check_month(self, charge: Booked, booked: str) -> None:
         """Promise 5: a charge stands in the month of its entry: that of its completion, or it says which it adjusts."""
         own = month_of(charge.completed_at, self.account.timezone)
         if charge.billing_month != booked or (charge.adjusts or booked) != own:
@@ -324,21 +319,6 @@ class Replay:
         kept = (self.account.version, self.account.overdraft, self.account.chain)
         if kept != (last, self.purse.overdraft, chain):
             self._found(6, f"the account is kept at {kept[:2]}, its facts give {(last, self.purse.overdraft)}")
-
-    def _charges(self) -> Iterator[_ChargePaid]:
-        """The account's charges with their events, in order of sequence, each with its deductions."""
-        columns = [c for c in ChargeRow.__table__.columns if c.name not in EventRow.__table__.columns]
-        query = (
-            select(*EventRow.__table__.columns, *columns, ChargeRow.status.label("charge_status"))
-            .add_columns(ChargeRow.supersedes.label("charge_supersedes"))
-            .join(ChargeRow, of_one_event(EventRow, ChargeRow))
-            .where(ChargeRow.account == self.account.account, ChargeRow.seq > self.since.seq)
-            .order_by(ChargeRow.seq)
-        )
-        for rows in self.connection.execute(query, execution_options={"yield_per": CHUNK}).partitions():
-            deductions = deductions_of(self.connection, self.account.account, rows)
-            for row in rows:
-                yield row, deductions.get((row.event_key, row.revision), [])
 
     def _rows(self, table: type[Table]) -> list[Row[Any]]:
         columns = table.__table__.columns

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Row
-
-from costmeter.core.ledger import Split
 from costmeter.services.fold_again import Again
+from costmeter.store.booked import Booked
 from costmeter.store.charges import Paid
 
 Found = Callable[[int, str], None]
@@ -24,28 +21,28 @@ class ReplayFold:
         self._reversed: Paid | None = None
         self._last = (again.since, "")
 
-    def goes_on_with(self, charge: Row[Any]) -> bool:
+    def goes_on_with(self, charge: Booked) -> bool:
         """Whether a row can be of this folding again: no call is changed twice, nor before one that comes after it."""
         return charge.sign > 0 or (charge.completed_at, charge.event_id) > self._last
 
-    def check(self, charge: Row[Any], split: Split) -> None:
+    def check(self, charge: Booked) -> None:
         """The next row: a charge in force is reversed, then made again by the rules."""
         self._last = (charge.completed_at, charge.event_id)
         if charge.sign < 0:
-            self._reversed = self._next(charge.event_key)
+            self._reversed = self._next(charge.stored.event_key)
         if (old := self._reversed) is None:
             self._found(5, f"charge {charge.seq} of {charge.event_id} reverses or replaces none that is in force")
             return
         revision = old.revision + (1 if charge.sign < 0 else 2)
-        if (charge.revision, charge.charge_supersedes) != (revision, old.revision):
+        if (charge.revision, charge.supersedes) != (revision, old.revision):
             self._found(5, f"charge {charge.seq} of {charge.event_id} is not the revision that comes next")
         if charge.sign < 0:
             taken_back = (None if old.cost is None else -old.cost, old.split.reversed(), old.edition)
-            if (charge.cost, split, charge.edition) != taken_back:
+            if (charge.cost, charge.split, charge.edition) != taken_back:
                 self._found(5, f"charge {charge.seq} of {charge.event_id} does not take back what it reverses")
             return
         self._reversed = None
-        if self._again.fold(charge.cost, charge.completed_at) != split:
+        if self._again.fold(charge.cost, charge.completed_at) != charge.split:
             self._found(4, f"charge {charge.seq} of {charge.event_id} was not paid in the order of the rules")
 
     def end(self, now: datetime) -> list[tuple[int, int]]:

@@ -17,11 +17,11 @@ from costmeter.core.errors import NotFoundError
 from costmeter.core.price_book import PriceBook
 from costmeter.prices.read import read_edition
 from costmeter.services.check_rollups import rollup_findings
-from costmeter.services.checks import CHECKS, Check
+from costmeter.services.checks import broken
 from costmeter.services.freeze_account import freeze_account
 from costmeter.services.integers import not_integers
 from costmeter.services.replay import Replay
-from costmeter.store import accounts, checkpoints, credits, detached, editions, freezes
+from costmeter.store import accounts, bulk, checkpoints, credits, detached, editions, freezes
 from costmeter.store.accounts import Account
 from costmeter.store.checkpoints import START, Checkpoint, before
 from costmeter.store.engine import in_transaction, reading
@@ -155,9 +155,8 @@ class _Audit:
     def run(self) -> None:
         name = self.account.account
         newest = self._every_event_is_known_by_its_ids(name)
-        for check in CHECKS:
-            if self.since == START or check.newer is not None:
-                self._names_what_breaks(name, check)
+        for one in broken(self.connection, name, self.since, MOST_FINDINGS):
+            self._found(one.promise, f"{one.what}: {self._event_id(name, one.event_key)}")
         others = [*not_integers(self.connection, name, self.since)]
         for what in others:
             self._found(2, what)
@@ -192,13 +191,6 @@ class _Audit:
             books[edition] = read_edition(text) if is_whole else None
         return books[edition]
 
-    def _names_what_breaks(self, name: str, check: Check) -> None:
-        query = check.query.where(check.query.selected_columns[0].table.c.account == name)
-        if check.newer is not None:
-            query = query.where(*check.newer(self.since))
-        for key in self.connection.scalars(query.limit(MOST_FINDINGS)).all():
-            self._found(check.promise, f"{check.what}: {self._event_id(name, key) if isinstance(key, bytes) else key}")
-
     def _event_id(self, name: str, key: bytes) -> str:
         """What people call the event of a key; the key itself where there is none."""
         query = select(EventRow.event_id).where(EventRow.account == name, EventRow.event_key == key)
@@ -212,36 +204,42 @@ class _Audit:
         newest = b""
         for rows in self._events(name):
             newest = rows[-1].event_key
-            known = self._known(name, rows)
-            for row in rows:
-                own = {(row.event_key, row.completed_at)}
-                for kind, identity in _identities(row):
-                    allowed = own | {(row.supersedes, row.supersedes_at)} if kind == "event" else own
-                    stands_for = known.get((row.provider, identity))
-                    if stands_for is None or (kind != "response" and stands_for not in allowed):
-                        self._found(1, f"the {kind} id of an event does not stand for it: {row.event_id}")
+            identities = [(row, *named) for row in rows for named in _identities(row)]
+            known = self._known(name, identities)
+            for row, kind, identity in identities:
+                stands_for = known.get((row.provider, identity))
+                if stands_for == (row.event_key, row.completed_at):
+                    continue
+                is_measured_now = kind == "event" and stands_for == (row.supersedes, row.supersedes_at)
+                if stands_for is None or not (kind == "response" or is_measured_now):
+                    self._found(1, f"the {kind} id of an event does not stand for it: {row.event_id}")
         return newest
 
     def _events(self, name: str) -> Iterator[Sequence[Row[Any]]]:
         query = select(*(getattr(EventRow, column) for column in _NAMED_BY))
         query = query.where(EventRow.account == name).order_by(EventRow.event_key).limit(CHUNK)
-        last = self.since.event_key
-        while rows := self.connection.execute(query.where(EventRow.event_key > last)).all():
+        last, count = self.since.event_key, CHUNK
+        while count == CHUNK and (rows := self.connection.execute(query.where(EventRow.event_key > last)).all()):
             yield rows
-            last = rows[-1].event_key
+            last, count = rows[-1].event_key, len(rows)
 
-    def _known(self, name: str, rows: Sequence[Row[Any]]) -> dict[tuple[str, bytes], tuple[Any, Any]]:
-        """The events that the ids of these events stand for, by provider and identity."""
+    def _known(self, name: str, identities: Sequence[_Named]) -> dict[tuple[str, bytes], tuple[Any, Any]]:
+        """The events that these ids stand for, by provider and identity."""
         wanted: dict[str, list[bytes]] = defaultdict(list)
-        for row in rows:
-            wanted[row.provider] += [identity for _, identity in _identities(row)]
-        query = select(IdentityRow.provider, IdentityRow.identity, IdentityRow.event_key, IdentityRow.completed_at)
+        for row, _, identity in identities:
+            wanted[row.provider].append(identity)
+        query = select(IdentityRow.identity, IdentityRow.event_key, IdentityRow.completed_at)
         known = {}
-        for provider, identities in wanted.items():
-            where = (IdentityRow.account == name, IdentityRow.provider == provider)
-            for found in self.connection.execute(query.where(*where, IdentityRow.identity.in_(identities))):
-                known[found.provider, found.identity] = (found.event_key, found.completed_at)
+        for provider, values in wanted.items():
+            of_provider = query.where(IdentityRow.account == name, IdentityRow.provider == provider)
+            found = bulk.probed(self.connection, of_provider, IdentityRow.identity, values)
+            for identity, event_key, completed_at in self.connection.execute(found):
+                known[provider, identity] = (event_key, completed_at)
         return known
+
+
+_Named = tuple[Row[Any], str, bytes]  # an event, and of which kind one of its identities is
+_NAMED_BY = ("event_key", "completed_at", "provider", "event_id", "response_id", "supersedes", "supersedes_at")
 
 
 def _identities(row: Row[Any]) -> Iterator[tuple[str, bytes]]:
@@ -251,6 +249,3 @@ def _identities(row: Row[Any]) -> Iterator[tuple[str, bytes]]:
         yield "response", identity_key("response", row.response_id)
     if row.supersedes is not None:
         yield "measured", identity_key("measured", row.supersedes.hex())
-
-
-_NAMED_BY = ("event_key", "completed_at", "provider", "event_id", "response_id", "supersedes", "supersedes_at")

@@ -20,6 +20,7 @@ from sqlalchemy import (
     FromClause,
     Integer,
     LargeBinary,
+    Select,
     SmallInteger,
     Text,
     any_,
@@ -29,6 +30,7 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    true,
     update,
 )
 from sqlalchemy import column as sql_column
@@ -119,6 +121,21 @@ def among(connection: Connection, column: Any, texts: Collection[str]) -> Column
         found: ColumnElement[bool] = column == any_(literal(list(texts), ARRAY(Text())))
         return found
     return column.in_(texts)  # type: ignore[no-any-return]  # of a column of whatever table
+
+
+def probed(
+    connection: Connection, query: Select[*tuple[Any, ...]], column: Any, values: Collection[Any]
+) -> Select[*tuple[Any, ...]]:
+    """The query of a table, for the rows whose column has one of many values: each value is looked up by itself.
+
+    Left to choose, PostgreSQL reads all rows of an account instead where its statistics are old or not there yet.
+    """
+    if connection.dialect.name != "postgresql":
+        return query.where(column.in_(values))
+    given = func.unnest(literal(list(values), ARRAY(column.type))).table_valued(sql_column("value", column.type))
+    given = given.render_derived("given")
+    found = query.where(column == given.c.value).offset(0).lateral("found")  # OFFSET keeps it from being rewritten
+    return select(*found.c).select_from(given).join(found, true())
 
 
 def add_up(connection: Connection, table: type[Table], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -16,12 +16,17 @@ from sqlalchemy.orm import aliased
 
 from costmeter.core.ledger import Credit, Deduction, Split, rank
 from costmeter.core.periods import Period
+from costmeter.store import bulk
 from costmeter.store.bulk import Batch
 from costmeter.store.events import StoredEvent, of_one_event, stored_event
 from costmeter.store.tables import ChargeRow, DeductionRow, EventRow
 from costmeter.store.types import as_micros, join_halves, sum_halves
 
 CHUNK = 2_000
+_PAID = (
+    DeductionRow.event_key, DeductionRow.revision, DeductionRow.ordinal, DeductionRow.credit_id, DeductionRow.kind,
+    DeductionRow.amount,
+)  # fmt: skip
 _new = tuple.__new__  # a named tuple's own way of being made takes as long as pricing
 
 
@@ -162,15 +167,11 @@ def deductions_of(
     if not charges:
         return {}
     first, last = (edge(charge.completed_at for charge in charges) for edge in (min, max))
-    query = select(
-        DeductionRow.event_key, DeductionRow.revision, DeductionRow.credit_id, DeductionRow.kind, DeductionRow.amount
-    ).where(
-        DeductionRow.account == account,
-        DeductionRow.event_key.in_([charge.event_key for charge in charges]),
-        DeductionRow.completed_at.between(first, last),
-    )
+    paid = select(*_PAID).where(DeductionRow.account == account, DeductionRow.completed_at.between(first, last))
+    query = bulk.probed(connection, paid, DeductionRow.event_key, {charge.event_key for charge in charges})
+    rows = connection.execute(query.order_by(query.selected_columns.ordinal))
     found: dict[tuple[bytes, int], list[tuple[int, str, int]]] = defaultdict(list)
-    for event_key, revision, credit_id, kind, amount in connection.execute(query.order_by(DeductionRow.ordinal)):
+    for event_key, revision, _, credit_id, kind, amount in rows:
         found[event_key, revision].append((credit_id, kind, amount))
     return found
 
@@ -195,12 +196,10 @@ def _of_calls(
 ) -> Iterator[Row[Any]]:
     """The rows that a table has of these calls."""
     first, last = (edge(charge.completed_at for charge in charges) for edge in (min, max))
-    query = select(*table.__table__.columns).where(
-        table.account == account,
-        table.event_key.in_([charge.event_key for charge in charges]),
-        table.completed_at.between(first, last),  # lets PostgreSQL look into few partitions
-    )
-    return iter(connection.execute(query))
+    # The bounds let PostgreSQL look into few partitions.
+    query = select(*table.__table__.columns).where(table.account == account, table.completed_at.between(first, last))
+    keys = {charge.event_key for charge in charges}
+    return iter(connection.execute(bulk.probed(connection, query, table.event_key, keys)))
 
 
 def given_since(connection: Connection, account: str, *, since: datetime, upto: int) -> tuple[dict[int, int], int]:

@@ -19,7 +19,7 @@ CHUNK = 5_000  # bound parameters of one statement stay below SQLite's limit
 Identity = tuple[str, str, bytes]  # account, provider, 16 bytes
 _NAMED_BY = [IdentityRow.__table__.columns[name] for name in ("account", "provider", "identity")]
 # What posting needs of an event: all but the provider's own object and what else no bill says.
-_POSTED = [EventRow.__table__.columns[name] for name in (
+POSTED = [EventRow.__table__.columns[name] for name in (
     "account", "event_key", "completed_at", "event_id", "provider", "project", "user_name", "api_key", "tags", "model",
     "requested_model", "response_id", "operation_id", "status", "started_at", "cache_hit_tokens", "cache_miss_tokens",
     "output_tokens", "reasoning_tokens", "detail",
@@ -101,13 +101,13 @@ def oldest_pending(connection: Connection, names: Collection[str], limit: int) -
     They come without the provider's own usage object, which posting has no use for.
     """
     query = (
-        select(*_POSTED)
+        select(*POSTED)
         .join(PendingRow, of_one_event(EventRow, PendingRow))
         .where(bulk.among(connection, PendingRow.account, names))
         .order_by(PendingRow.account, PendingRow.event_key)
         .limit(limit)
     )
-    return [_posted_event(row) for row in connection.execute(query)]
+    return [posted_event(tuple(row)) for row in connection.execute(query)]
 
 
 def remove_pending(connection: Connection, stored: Sequence[StoredEvent]) -> None:
@@ -145,15 +145,16 @@ def stored_event(row: Row[Any]) -> StoredEvent:
     return StoredEvent(row.event_key, event)
 
 
-def _posted_event(row: Row[Any]) -> StoredEvent:
-    """The event of a row that has what posting needs."""
+def posted_event(row: Sequence[Any]) -> StoredEvent:
+    """The event of a row that has what posting needs: POSTED."""
     (
         account, event_key, completed_at, event_id, provider, project, user, api_key, tags, model, requested_model,
         response_id, operation_id, status, started_at, hit, miss, output, reasoning, detail,
-    ) = tuple(row)  # fmt: skip
+    ) = row  # fmt: skip
+    usage = None if hit is None else Usage(hit, miss, output, reasoning)
     fields = (
         event_id, account, project, user, api_key, tags, provider, model, requested_model, response_id, operation_id,
-        status, started_at, completed_at, Usage(hit, miss, output, reasoning), None, None, None, None, detail,
+        status, started_at, completed_at, usage, None, None, None, None, detail,
     )  # fmt: skip
     return StoredEvent(event_key, UsageEvent(*fields))
 

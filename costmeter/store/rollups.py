@@ -7,10 +7,22 @@ They are kept while the account's `rolled_up` equals its `version`; where it doe
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, case, delete, func, literal, select, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    case,
+    delete,
+    func,
+    literal,
+    select,
+    type_coerce,
+)
 
 from costmeter.core.doubts import NEAR
 from costmeter.core.events import UsageEvent, digest
@@ -105,19 +117,24 @@ def months(connection: Connection, account: str) -> list[str]:
 
 def of_charges(connection: Connection, account: str, month: str) -> dict[Slot, list[int]]:
     """What the rollup by quarter hours of a billing month must be, by the charges themselves."""
-    keys = (quarter(connection), EventRow.project, EventRow.api_key, EventRow.model, ChargeRow.band)
-    named: list[ColumnElement[Any]] = [key.label(f"key_{number}") for number, key in enumerate(keys)]
-    query = (
-        select(*named, *charge_sums())
-        .join(EventRow, of_one_event(ChargeRow, EventRow))
-        .where(ChargeRow.account == account, ChargeRow.billing_month == month)
-        .group_by(*named)
-    )
     found = {}
-    for row in connection.execute(query):
+    for row in connection.execute(_of_charges(connection.dialect.name), {"of_account": account, "in_month": month}):
         at, texts = int(row[0]), [text or "" for text in row[1:5]]
         found[Slot(month, at, *texts)] = exact_sums(row[5:])
     return found
+
+
+@cache
+def _of_charges(dialect: str) -> Select[*tuple[Any, ...]]:
+    """Made once, as it takes longer to make than to run for a small account."""
+    keys = (quarter(dialect), EventRow.project, EventRow.api_key, EventRow.model, ChargeRow.band)
+    named: list[ColumnElement[Any]] = [key.label(f"key_{number}") for number, key in enumerate(keys)]
+    return (
+        select(*named, *charge_sums())
+        .join(EventRow, of_one_event(ChargeRow, EventRow))
+        .where(ChargeRow.account == bindparam("of_account"), ChargeRow.billing_month == bindparam("in_month"))
+        .group_by(*named)
+    )
 
 
 def charge_sums() -> list[ColumnElement[int]]:
@@ -136,25 +153,30 @@ def exact_sums(row: Sequence[Any]) -> list[int]:
 
 def kept(connection: Connection, table: Table, account: str, month: str) -> dict[Slot, list[int]]:
     """The rollup of a billing month as it is kept."""
+    keys = len(Slot._fields) - 1
+    first = keys + len(COUNTS)
+    return {
+        Slot(month, *row[:keys]): [
+            *row[keys:first],
+            *(join_halves(*row[half : half + 2]) for half in range(first, len(row), 2)),
+        ]
+        for row in connection.execute(_kept(table), {"of_account": account, "in_month": month})
+    }
+
+
+@cache
+def _kept(table: Table) -> Select[*tuple[Any, ...]]:
     grain = "quarter" if table is QuarterRow else "day"
     keys = (getattr(table, grain), table.project, table.api_key, table.model, table.band)
     halves = [getattr(table, f"{name}_{half}") for name in AMOUNTS for half in ("high", "low")]
     query = select(*keys, *(getattr(table, name) for name in COUNTS), *halves)
-    rows = connection.execute(query.where(table.account == account, table.billing_month == month))
-    first = len(keys) + len(COUNTS)
-    return {
-        Slot(month, *row[: len(keys)]): [
-            *row[len(keys) : first],
-            *(join_halves(*row[half : half + 2]) for half in range(first, len(row), 2)),
-        ]
-        for row in rows
-    }
+    return query.where(table.account == bindparam("of_account"), table.billing_month == bindparam("in_month"))
 
 
-def quarter(connection: Connection) -> ColumnElement[int]:
+def quarter(dialect: str) -> ColumnElement[int]:
     """The quarter hour of a charge's completion, counted since 1970."""
     at = ChargeRow.completed_at
-    if connection.dialect.name == "postgresql":
+    if dialect == "postgresql":
         return func.floor(func.extract("epoch", at) / (QUARTER_MICROS // 1_000_000), type_=BigInteger)
     micros, size = type_coerce(at, BigInteger), literal(QUARTER_MICROS, BigInteger)
     past = micros.op("%")(size)

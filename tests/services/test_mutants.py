@@ -25,7 +25,7 @@ from costmeter.store.engine import open_engine
 from tests.services import test_fold_again as by_hand
 from tests.services import test_void_credit as voided
 from tests.services.invariants import check_books
-from tests.services.test_ledger_properties import LedgerMachine
+from tests.services.ledger_machine import LedgerMachine
 
 EXAMPLES = 150  # the machine runs as many at most before a mutant counts as missed
 
@@ -106,7 +106,10 @@ SCENARIOS: dict[str, Callable[[Engine], None]] = {
 class QuickMachine(LedgerMachine):
     """The machine without what takes longest: verify replays by the code under test, so that it would say nothing."""
 
-    def teardown(self) -> None:
+    def open(self) -> Engine:
+        return quick(super().open())
+
+    def end(self) -> None:
         self.post_later(0)
         self.is_what_the_model_says()
         check_books(self.engine, self.account)
@@ -114,15 +117,19 @@ class QuickMachine(LedgerMachine):
 
 @pytest.fixture
 def engine(sqlite_url: str) -> Iterator[Engine]:
+    engine = quick(open_engine(sqlite_url))
+    yield engine
+    engine.dispose()
+
+
+def quick(engine: Engine) -> Engine:
     """An SQLite file that is not made durable: what is looked for is no power failure."""
-    engine = open_engine(sqlite_url)
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
         connection.execute("PRAGMA synchronous = OFF")
 
-    yield engine
-    engine.dispose()
+    return engine
 
 
 def mutate(monkeypatch: pytest.MonkeyPatch, mutant: Mutant) -> None:

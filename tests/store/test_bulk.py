@@ -130,6 +130,32 @@ def test_nothing_is_no_statement(engine: Engine) -> None:
     add(engine, QuarantineRow)
 
 
+def test_rows_are_looked_up_by_many_values(engine: Engine) -> None:
+    add(engine, IdentityRow, *(an_identity(number) for number in range(10)))
+    wanted = [an_identity(number)["identity"] for number in (2, 5, 99)]
+    query = select(IdentityRow.identity).where(IdentityRow.account == an_identity()["account"])
+    with engine.connect() as connection:
+        for some, found in ((wanted, wanted[:2]), ([], [])):
+            probed = bulk.probed(connection, query, IdentityRow.identity, some)
+            assert sorted(connection.scalars(probed)) == found
+
+
+def test_each_of_many_values_is_looked_up_in_the_index_though_statistics_say_that_there_are_no_rows(
+    postgres_url: str,
+) -> None:
+    engine = open_engine(postgres_url)
+    with engine.begin() as connection:
+        connection.execute(text("ANALYZE identity"))
+        query = select(IdentityRow.event_key).where(IdentityRow.account == "a", IdentityRow.provider == "deepseek")
+        probed = bulk.probed(connection, query, IdentityRow.identity, [bytes(16)] * 2_000)
+        compiled = probed.compile(connection, compile_kwargs={"render_postcompile": True})
+        explained = connection.exec_driver_sql(f"EXPLAIN {compiled}", compiled.params).scalars().all()
+    engine.dispose()
+    plan = " ".join(explained)
+    assert "Nested Loop" in plan
+    assert "identity = given.value" in plan
+
+
 def test_a_connection_that_is_cut_while_rows_go_over_it_is_an_error_of_the_database(postgres_url: str) -> None:
     engine = open_engine(postgres_url)
     with engine.connect() as connection, engine.connect() as other:
