@@ -59,7 +59,7 @@ def _add(connection: Connection, new: NewCredit, by: str, home: Home, now: datet
     batch = Batch(connection)
     (fold,) = open_folds(batch, [account], now)
     credit = Credit(account.version + 1, new.kind, new.amount, new.effective_at or now, new.expires_at)
-    detached.refuse_period(connection, [account.account], Period(credit.effective_at, None))
+    detached.refuse_change(connection, [account.account], Period(credit.effective_at, None))
     since = first_affected(connection, account.account, credit, fold.purse.credits, account.version)
     if since is not None and new.effective_at is None:
         credit, since = _after_the_last(connection, account.account, credit), None

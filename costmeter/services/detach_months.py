@@ -60,6 +60,7 @@ def refuse_sqlite(engine: Engine) -> None:
 
 
 def _detach(month: str, now: datetime, connection: Connection) -> None:
+    detached.alone(connection)  # a credit that is on its way was judged by the month's calls
     for table in PARTITIONED:  # a month may have been made of one table when the other two were in use
         partitions.make(connection, table, month)
     for table in PARTITIONED:  # nobody writes to the month from here on; readers go on until the last moment

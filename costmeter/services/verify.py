@@ -111,14 +111,17 @@ def _verify_account(engine: Engine, name: str, full: bool, now: datetime, tellin
 def _since(connection: Connection, name: str, full: bool) -> Checkpoint:
     """Where to begin: at the checkpoint or release, unless calls were folded again since, which reaches behind it.
 
-    Calls of detached months cannot be replayed: then the beginning is the state that they left.
+    Calls of detached months cannot be replayed: then the beginning is the state that they left. What a release answered
+    for is not looked at again but by a full run, whatever was folded since.
     """
     beginning = detached.beginning(connection, name)
     if full:
         return beginning
-    since = checkpoints.get(connection, name) or freezes.released_state(connection, name)
+    released = freezes.released_state(connection, name)
+    since = checkpoints.get(connection, name) or released
     again = (EntryRow.account == name, EntryRow.seq > since.seq, EntryRow.kind.in_(("fold", "void")))
-    return beginning if connection.scalar(select(EntryRow.seq).where(*again).limit(1)) else since
+    is_reached_behind = connection.scalar(select(EntryRow.seq).where(*again).limit(1)) is not None
+    return max(beginning, released, key=lambda state: state.seq) if is_reached_behind else since
 
 
 def _is_as_it_was(connection: Connection, account: Account, checkpoint: Checkpoint) -> bool:

@@ -53,7 +53,7 @@ def _void(connection: Connection, name: str, reference: str, said: tuple[str, st
     (fold,) = open_folds(batch, [account], now)
     credit = fold.purse.remove(booked.credit.credit_id)
     void = Void(account.version + 1, *said, now)
-    detached.refuse_period(connection, [name], Period(credit.effective_at, None))
+    detached.refuse_change(connection, [name], Period(credit.effective_at, None))
     since = first_paid_by(connection, name, credit, fold.purse.credits, account.version)
     credits.add_void(connection, name, credit.credit_id, void)
     month, _ = fold.month(credit.effective_at)

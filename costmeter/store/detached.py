@@ -83,6 +83,18 @@ def refuse_period(connection: Connection, names: Collection[str], period: Period
     _refuse(connection, names, *bounds)
 
 
+def refuse_change(connection: Connection, names: Collection[str], period: Period) -> None:
+    """The same for a transaction that may change how these calls were paid: until it ends no month is detached."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("LOCK TABLE detached_month IN ROW SHARE MODE"))
+    refuse_period(connection, names, period)
+
+
+def alone(connection: Connection) -> None:
+    """Wait for the transactions that may change how calls were paid, and let none begin; PostgreSQL only."""
+    connection.execute(text("LOCK TABLE detached_month IN EXCLUSIVE MODE"))
+
+
 def refuse_billing_month(connection: Connection, names: Collection[str], month: str) -> None:
     """The same where charges that were booked in a billing month are away."""
     _refuse(connection, names, DetachedRow.first_billed <= month, DetachedRow.last_billed >= month)

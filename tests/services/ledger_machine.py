@@ -179,7 +179,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert is_new
         self.model.add({**credit, "id": booked.credit.credit_id}, self.now)
 
-    @rule(hours=st.sampled_from([0, 1, 12, 30]))
+    @rule(hours=st.sampled_from([0, 1, 12, 30, 48]))
     def post_later(self, hours: int) -> None:
         self.now = min(self.now + timedelta(hours=hours), INSTANTS[-1] + timedelta(days=1))
         waiting = len(self.model.pending)

@@ -7,9 +7,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
+from sqlalchemy.exc import OperationalError
 
 from costmeter.core.errors import DetachedError, InputError, SetupError
+from costmeter.core.periods import Period
 from costmeter.exports.charges import charge_rows
 from costmeter.prices.read import read_edition
 from costmeter.reports.spend import spend_report
@@ -72,6 +74,47 @@ def total(engine: Engine, **scope: Any) -> Decimal:
     with reading(engine) as connection:
         totals = spend_report(connection, Scope.checked(**scope)).as_dict()["totals"]
     return Decimal(totals["cost"])
+
+
+def is_free_to_detach(engine: Engine) -> bool:
+    """Whether the lock that a detach begins by could be had now."""
+    with engine.connect() as connection:
+        try:
+            connection.execute(text("LOCK TABLE detached_month IN EXCLUSIVE MODE NOWAIT"))
+        except OperationalError:
+            return False
+    return True
+
+
+def test_no_month_is_detached_between_the_look_at_its_calls_and_the_commit_of_what_changes_them(books: Engine) -> None:
+    """Else a credit finds that it changes nothing, of calls that have just left."""
+    assert verify(books) == []
+    free: list[bool] = []
+
+    @event.listens_for(books, "before_cursor_execute")
+    def _on_look(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "FROM charge" in statement:
+            free.append(is_free_to_detach(books))
+
+    top_up(books, "1.00", "2025-01-02T00:00:00Z", reference="late", now=NOW)
+    looks = len(free)
+    void_credit(books, "default", "first", reason="a mistake", by="Ada", now=at(NOW))
+    assert 0 < looks < len(free)
+    assert not any(free)
+    assert is_free_to_detach(books)
+    with pytest.raises(SetupError, match="a ledger is not verified beyond it"):
+        detach(books)
+
+
+def test_a_detach_waits_for_a_credit_that_is_on_its_way(books: Engine) -> None:
+    assert verify(books) == []
+    with books.begin() as connection:
+        detached.refuse_change(connection, ["default"], Period(at(JANUARY), None))
+        with books.connect() as other:
+            other.execute(text("SET LOCAL lock_timeout = '100ms'"))
+            with pytest.raises(OperationalError, match="lock timeout"):
+                detached.alone(other)
+    assert detach(books) == ["2025-01", "2025-02"]
 
 
 class TestDetach:

@@ -241,6 +241,32 @@ class TestReleased:
         assert [one.kind for one in history(begun)] == ["frozen", "released", "frozen"]
         assert "of late has tariff y" in history(begun)[2].reason
 
+    def test_calls_folded_again_do_not_undo_it(self, begun: Engine) -> None:
+        """A late credit pays for what came before the release too: what was wrong there is still answered for."""
+        tamper(begun, f"UPDATE charge SET tariff = 'x' WHERE event_key = {of('a')}")
+        verify(begun, now=at(NOW))
+        release(begun)
+        go_on(begun)
+        grant(begun, "9.00", "2025-03-03T00:00:00Z", "2025-03-04T23:00:00Z", now=LATER, account="team")
+        top_up(begun, "0.10", "2025-03-06T06:00:00Z", now=LATER)
+        checked(begun)
+        grant(begun, "9.00", "2025-03-04T00:00:00Z", "2025-03-06T00:00:00Z", now=LATER)  # c is folded again
+        assert checked(begun) > 0
+        assert frozen(begun) == []
+        assert {finding.promise for finding in verify(begun, full=True, now=at(LATER))} >= {3}
+        assert frozen(begun) == []
+
+    def test_a_wrong_price_that_is_booked_again_is_a_new_fact(self, begun: Engine) -> None:
+        tamper(begun, f"UPDATE charge SET tariff = 'x' WHERE event_key = {of('a')}")
+        verify(begun, now=at(NOW))
+        release(begun)
+        grant(begun, "9.00", "2025-03-01T00:00:00Z", "2025-03-04T00:00:00Z", now=LATER)  # pays a in place of others
+        found = verify(begun, now=at(LATER))
+        assert {(finding.promise, "of a has tariff x" in finding.what) for finding in found} == {(3, True)}
+        assert frozen(begun) == ["default"]
+        release(begun)
+        assert checked(begun) == 0
+
     def test_a_dropped_checkpoint_does_not_undo_it(self, begun: Engine) -> None:
         tamper(begun, f"UPDATE charge SET tariff = 'x' WHERE event_key = {of('a')}")
         verify(begun, now=at(NOW))
