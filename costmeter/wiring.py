@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from costmeter.prices.read import load_book
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from costmeter.jobs.scheduler import Scheduler
     from costmeter.recorder.spool import Spool
     from costmeter.settings import Settings
     from costmeter.store.accounts import Home
@@ -83,6 +85,17 @@ class DatabaseDelivery:
     def close(self) -> None:
         """Closes the connections."""
         self._engine.dispose()
+
+
+def open_scheduler(engine: Engine) -> Scheduler:
+    """The scheduler of every job for a database."""
+    from costmeter.jobs.jobs import all_jobs
+    from costmeter.jobs.scheduler import Scheduler
+
+    def clock() -> datetime:
+        return datetime.now(UTC)
+
+    return Scheduler(engine, all_jobs(engine, book=price_book(), nightly_at=settings().nightly_at, clock=clock))
 
 
 def open_spool() -> Spool:

@@ -28,6 +28,7 @@ from costmeter.cli import (
     record,
     report,
     reprice,
+    scheduler,
     simulate,
     verify,
 )
@@ -52,6 +53,7 @@ app.command()(verify.verify)
 app.command()(doctor.doctor)
 app.command()(flush.flush)
 app.add_typer(db.app, name="db")
+app.add_typer(scheduler.app, name="scheduler")
 app.command()(simulate.simulate)
 app.command()(demo.demo)
 

@@ -15,6 +15,7 @@ import typer.main
 
 import costmeter
 from costmeter.cli.main import app
+from costmeter.settings import Settings
 from tests.cli.running import Run, write
 from tests.make import an_event
 
@@ -22,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(sys.executable).with_name("costmeter")
 TOP_LEVEL = {
     "record", "report", "export", "balance", "credit", "account", "quote", "prices", "quarantine", "verify", "db",
-    "simulate", "demo", "doctor", "flush", "reprice",
+    "simulate", "demo", "doctor", "flush", "reprice", "scheduler",
 }  # fmt: skip
 
 
@@ -124,8 +125,7 @@ def test_the_script_does_it_all_from_outside(tmp_path: Path) -> None:
     lines = ended.stdout.decode().splitlines()
     assert lines[0] == "accepted        5,000"
     assert lines[-1].startswith("é-0,default,Größe,")
-    names = ("CURRENCY", "DATABASE_URL", "PRICE_BOOK", "SPOOL_DIR", "SPOOL_LIMIT", "SPOOL_SYNC", "TIMEZONE")
-    known = ", ".join(f"COSTMETER_{name}" for name in names)
+    known = ", ".join(sorted(f"COSTMETER_{name.upper()}" for name in Settings.model_fields))
     warned = f"costmeter: warning: COSTMETER_CURENCY is no setting of costmeter; known: {known}"
     assert set(ended.stderr.decode().splitlines()) == {warned}
     assert ended.stderr.count(b"\n") == 2, "once a process"

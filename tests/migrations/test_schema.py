@@ -114,7 +114,7 @@ class TestModels:
         schema.upgrade(empty)
         assert {table: described(inspect(empty), table) for table in TABLES} == modelled
 
-    @pytest.mark.parametrize("table", sorted(TABLES - {"price_edition"}))
+    @pytest.mark.parametrize("table", sorted(TABLES - {"price_edition", "scheduler_lease", "scheduler_run"}))
     def test_every_key_begins_with_the_account(self, table: str) -> None:
         made = Table.metadata.tables[table]
         keys = [list(made.primary_key.columns), *(list(index.columns) for index in made.indexes)]
