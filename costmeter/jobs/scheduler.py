@@ -43,7 +43,7 @@ class Scheduler:
         lease: timedelta = LEASE,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        self.owner = _new_owner()
         self._engine, self._jobs, self._lease, self._clock = engine, jobs, lease, clock
         self._held_until = EPOCH
         self._is_ending = False
@@ -91,10 +91,15 @@ class Scheduler:
             run = run_job(self._engine, job.name, job.due(now), job.work, owner=self.owner, clock=self._clock)
         except (CostmeterError, SQLAlchemyError) as error:  # of the rows about the run, not of the work
             log.error("job %s could not be kept account of: %s", job.name, _described(error))
+            self._begin_anew()
             return None
         if run is not None:
             _tell(run)
         return run
+
+    def _begin_anew(self) -> None:
+        """Be another owner: what became of a run is not known, and so it is lost to whoever has the lease next."""
+        self.owner, self._held_until = _new_owner(), EPOCH
 
     def _hold(self) -> bool:
         """Take or renew the lease; whether it is new. A database that is away leaves things as they are."""
@@ -130,6 +135,10 @@ class Scheduler:
 
     def _seconds_to_renewal(self) -> float:
         return self._lease.total_seconds() / RENEWALS
+
+
+def _new_owner() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
 
 
 def _tell(run: Run) -> None:
