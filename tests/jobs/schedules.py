@@ -22,6 +22,7 @@ from tests.make import rows
 
 LEASE = timedelta(seconds=1.5)
 SECOND = timedelta(seconds=1)
+STARTED: list[Child] = []  # in this test
 LONGEST = 40  # seconds that a test waits for something before it gives up
 
 
@@ -56,7 +57,8 @@ def scheduler_process(url: str, *jobs: Job) -> Child:
         Scheduler(engine, jobs, lease=LEASE).run(stop)
         engine.dispose()
 
-    return fork(work)
+    STARTED.append(fork(work))
+    return STARTED[-1]
 
 
 def runs(engine: Engine, **where: Any) -> list[dict[str, Any]]:

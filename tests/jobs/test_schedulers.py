@@ -8,10 +8,11 @@ from pathlib import Path
 
 from sqlalchemy import Engine, text
 
-from costmeter.jobs.job import DAY
+from costmeter.jobs.job import DAY, Job
+from costmeter.services.run_job import Done
 from costmeter.store.engine import open_engine
 from costmeter.store.tables import LeaseRow
-from tests.jobs.schedules import a_job, left, runs, scheduler_process, wait_until
+from tests.jobs.schedules import a_job, leave, left, runs, scheduler_process, wait_until
 from tests.make import rows
 
 
@@ -88,19 +89,27 @@ def test_sigterm_lets_the_running_job_finish_and_gives_the_lease_back(
 
 
 def test_a_run_whose_end_could_not_be_written_is_lost_and_done_again(postgres_url: str, tmp_path: Path) -> None:
-    """The database cuts every connection while the job runs, as where it is started again."""
+    """The database cuts every connection as the job ends, as where it is started again."""
     engine = open_engine(postgres_url)
     file = tmp_path / "lines"
-    child = scheduler_process(postgres_url, a_job(file, every=DAY, seconds=2))
-    wait_until(lambda: left(file), "the job began")
+
+    def work() -> Done:
+        is_first = not left(file)
+        leave(file, "done")
+        if is_first:
+            own = open_engine(postgres_url)
+            with own.begin() as connection:
+                connection.execute(text(f"{cut} AND pid <> pg_backend_pid()"))
+            own.dispose()
+        return Done("left a line")
+
     cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-    while left(file) == ["begun"]:
-        with engine.begin() as connection:
-            connection.execute(text(f"{cut} AND pid <> pg_backend_pid()"))
-    wait_until(lambda: runs(engine, outcome="done"), "the run was done again")
+    child = scheduler_process(postgres_url, Job("tick", "leave a line", work, DAY))
+    wait_until(lambda: len(left(file)) == 2, "the job was done again")
+    engine.dispose()  # its connections were cut too
+    wait_until(lambda: runs(engine, outcome="done"), "the run is done")
     os.kill(child.pid, signal.SIGTERM)
     assert child.end()[0] == 0
     (run,) = runs(engine)
-    assert run["attempt"] == left(file).count("begun")
-    assert left(file).count("begun") == left(file).count("done") >= 1
+    assert run["attempt"] == len(left(file)) == 2
     engine.dispose()
