@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 SERVE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format fuzz bench lock rivals clean
+.PHONY: help install demo test check format settings fuzz bench lock rivals clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,12 +44,19 @@ format: $(STAMP) ## put the formatting right
 fuzz: $(STAMP) ## requests made of the API's description, for minutes
 	$(BIN)/python -m tests.api.fuzzing
 
+settings: $(STAMP) ## write docs/settings.md from the settings
+	$(BIN)/python -m costmeter.settings_page > docs/settings.md
+
 bench: $(STAMP) ## the benchmarks: each row is a ratio measured in one run
 	$(BIN)/python -m benchmarks
 
-lock: ## resolve requirements.lock anew (needs uv)
+lock: ## resolve requirements.lock, and the parts of it that the image installs, anew (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header -o requirements.lock
+	uv pip compile pyproject.toml --extra server --extra postgres --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --constraint requirements.lock -o deploy/server.lock
+	echo hatchling | uv pip compile - --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --constraint requirements.lock -o deploy/build.lock
 
 rivals: ## resolve the locks of the benchmarks' rivals anew (needs uv)
 	for name in $(basename $(wildcard benchmarks/rivals/*.in)); do \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from datetime import time
 from pathlib import Path
 from typing import Literal
 
@@ -57,6 +58,13 @@ class Settings(BaseSettings):
     spool_limit: int = Field(1 << 30, ge=1 << 20, description="bytes that the spool folder may take")
     spool_sync: bool = Field(
         False, description="true: each record is on the disk before its call returns, and survives a power failure"
+    )
+
+    nightly_at: time = Field(
+        time(2, 17), description="when the scheduler's daily jobs begin, as HH:MM of UTC; the same for every scheduler"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="the least level that serve, gateway and scheduler log"
     )
 
     server_url: str | None = Field(None, description="records go to this costmeter server instead of the database")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from costmeter.api.service import Service
     from costmeter.client.client import Client
+    from costmeter.jobs.scheduler import Scheduler
     from costmeter.recorder.spool import Spool
     from costmeter.settings import Settings
     from costmeter.store.accounts import Home
@@ -117,6 +119,17 @@ def delivery() -> DatabaseDelivery | ServerDelivery:
     return DatabaseDelivery() if settings().server_url is None else ServerDelivery()
 
 
+def open_scheduler(engine: Engine) -> Scheduler:
+    """The scheduler of every job for a database."""
+    from costmeter.jobs.jobs import all_jobs
+    from costmeter.jobs.scheduler import Scheduler
+
+    def clock() -> datetime:
+        return datetime.now(UTC)
+
+    return Scheduler(engine, all_jobs(engine, book=price_book(), nightly_at=settings().nightly_at, clock=clock))
+
+
 def open_spool() -> Spool:
     """A spool that delivers to what the settings say, which is opened at the first delivery."""
 
@@ -141,9 +154,11 @@ def open_service(*, local: bool = False) -> Service:
 
 def service_app() -> FastAPI:
     """The app of one of several processes that share a port."""
+    from costmeter import logs
     from costmeter.api.app import make_app
     from costmeter.settings import metrics_folder
 
+    logs.configure(settings().log_level)
     return make_app(open_service(), metrics_folder=metrics_folder())
 
 

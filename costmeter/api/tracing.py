@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Mapping
 
+from costmeter import logs
 from costmeter.api.limits import App, Message, Receive, Scope, Send
 from costmeter.api.measures import Measures
 from costmeter.store.keys import new_id
@@ -44,17 +45,19 @@ class Traced:
                 message["headers"] = [*message.get("headers", ()), *more, (b"x-request-id", request_id.encode())]
             await send(message)
 
-        try:
-            await self._app(scope, receive, answer)
-        finally:
-            seconds = time.perf_counter() - began
-            route = getattr(scope.get("route"), "path", "none")
-            self._measures.answered(route, scope["method"], status, seconds)
-            extra = {"request_id": request_id, "trace_id": trace_id, "route": route, "method": scope["method"]}
-            extra |= {"status": status, "milliseconds": round(seconds * 1000, 1)}
-            log.info(
-                "%s %s %s in %.1f ms [%s]", scope["method"], route, status, seconds * 1000, request_id, extra=extra
-            )
+        named = {"request_id": request_id} | ({"trace_id": trace_id} if trace_id else {})
+        with logs.bound(**named):
+            try:
+                await self._app(scope, receive, answer)
+            finally:
+                self._ended(scope, status, time.perf_counter() - began)
+
+    def _ended(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "none")
+        self._measures.answered(route, scope["method"], status, seconds)
+        extra = {"route": route, "method": scope["method"], "status": status}
+        extra["milliseconds"] = round(seconds * 1000, 1)
+        log.info("%s %s %s", scope["method"], route, status, extra=extra)
 
 
 def _request_id(headers: Mapping[bytes, bytes]) -> str:

@@ -30,6 +30,7 @@ from costmeter.cli import (
     record,
     report,
     reprice,
+    scheduler,
     serve,
     simulate,
     verify,
@@ -58,6 +59,7 @@ app.command()(serve.serve)
 app.add_typer(keys.app, name="keys")
 app.command()(audit.audit)
 app.add_typer(db.app, name="db")
+app.add_typer(scheduler.app, name="scheduler")
 app.command()(simulate.simulate)
 app.command()(demo.demo)
 

@@ -48,8 +48,10 @@ def serve(
         return
     if local:
         _check_local(host)
+    from costmeter import logs
     from costmeter.api.app import make_app
 
+    logs.configure(wiring.settings().log_level)
     service = wiring.open_service(local=local)
     if local and service.engine.dialect.name != "sqlite":
         raise InputError("--local", str(service.engine.dialect.name), "is for an SQLite file of one's own; use keys")

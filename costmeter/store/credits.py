@@ -11,7 +11,7 @@ from sqlalchemy import Connection, and_, insert, select
 from costmeter.core.ledger import Credit, Purse
 from costmeter.store.accounts import Account
 from costmeter.store.bulk import Batch, among
-from costmeter.store.tables import CreditBalanceRow, CreditRow, CreditVoidRow, ExpiryRow, RepaymentRow
+from costmeter.store.tables import AccountRow, CreditBalanceRow, CreditRow, CreditVoidRow, ExpiryRow, RepaymentRow
 from costmeter.store.types import join_halves, sum_halves
 
 
@@ -108,6 +108,15 @@ def held(connection: Connection, accounts: Sequence[Account]) -> dict[str, tuple
         purse = Purse([credit for credit, _, voided in mine if not voided], remaining, account.overdraft)
         purses[account.account] = (purse, balances)
     return purses
+
+
+def accounts_to_expire(connection: Connection, now: datetime) -> list[str]:
+    """The accounts, but for frozen ones, with grants that have expired and hold what is not booked as expired."""
+    both = and_(CreditBalanceRow.account == CreditRow.account, CreditBalanceRow.credit_id == CreditRow.credit_id)
+    query = select(CreditRow.account).distinct().join(CreditBalanceRow, both)
+    query = query.join(AccountRow, AccountRow.account == CreditRow.account).where(AccountRow.frozen_at.is_(None))
+    query = query.where(CreditRow.expires_at <= now, CreditBalanceRow.remaining > CreditBalanceRow.expired)
+    return list(connection.scalars(query.order_by(CreditRow.account)))
 
 
 def repaid(connection: Connection, account: str, upto: int) -> dict[int, int]:

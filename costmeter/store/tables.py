@@ -1,8 +1,8 @@
 """Every table. The migrations make the schema; a test holds these models equal to it.
 
-Every primary, unique and foreign key begins with the account, so that PostgreSQL can be sharded by account; only the
-price editions and the API keys, which all accounts share, have none. On PostgreSQL usage_event, charge and deduction
-are partitioned by completion; their keys therefore carry it.
+Every primary, unique and foreign key begins with the account, so that PostgreSQL can be sharded by account; only what
+all accounts share has none: the price editions, the API keys and the scheduler's tables. On PostgreSQL usage_event,
+charge and deduction are partitioned by completion; their keys therefore carry it.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from costmeter.store.credit_tables import RepaymentRow as RepaymentRow
 from costmeter.store.detached_table import DetachedRow as DetachedRow
 from costmeter.store.rollup_tables import DayRow as DayRow
 from costmeter.store.rollup_tables import QuarterRow as QuarterRow
+from costmeter.store.schedule_tables import LeaseRow as LeaseRow
+from costmeter.store.schedule_tables import RunRow as RunRow
 from costmeter.store.table import Name, serves
 from costmeter.store.table import Table as Table
 from costmeter.store.types import ExactMoney, ExactTotal, Key

@@ -9,7 +9,8 @@ from sqlalchemy import Column, ForeignKeyConstraint, Integer, MetaData, Table, U
 
 from costmeter.store import tables
 
-SHARED_BY_ALL = {"price_edition", "api_key"}  # reference tables: the same rows for every account
+# Reference tables: the same rows for every account.
+SHARED_BY_ALL = {"price_edition", "api_key", "scheduler_lease", "scheduler_run"}
 FIRST = "account"
 
 

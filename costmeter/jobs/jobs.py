@@ -1,0 +1,66 @@
+"""The jobs that there are; each is one call of a service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, time, timedelta
+
+from sqlalchemy import Engine
+
+from costmeter.core.price_book import PriceBook
+from costmeter.jobs.job import DAY, Job
+from costmeter.prices.check import problems
+from costmeter.services.expire_credits import expire_credits
+from costmeter.services.make_partitions import make_partitions
+from costmeter.services.post_all import post_all
+from costmeter.services.run_job import Done
+from costmeter.services.verify import verify
+from costmeter.store import accounts
+from costmeter.store.engine import reading
+
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+
+
+def all_jobs(engine: Engine, *, book: PriceBook, nightly_at: time, clock: Callable[[], datetime]) -> list[Job]:
+    """Every job for a database. `nightly_at` (of UTC) is when those of each day begin."""
+    night = timedelta(hours=nightly_at.hour, minutes=nightly_at.minute)
+    jobs = [
+        Job("post", "post calls that no other process has posted", lambda: _post(engine, book, clock()), MINUTE),
+        Job("expire", "book the expiry of grants", lambda: _expire(engine, book, clock()), HOUR, 5 * MINUTE),
+        Job("verify", "check the promises on what is new", lambda: _verify(engine, clock()), DAY, night),
+        Job("prices", "check the price book and its calendars", lambda: _check_prices(book, clock()), DAY, night),
+    ]
+    if engine.dialect.name == "postgresql":
+        jobs.append(Job("partitions", "make month partitions ahead", lambda: _partition(engine, clock()), DAY, night))
+    return jobs
+
+
+def _post(engine: Engine, book: PriceBook, now: datetime) -> Done:
+    return Done(f"posted {post_all(engine, book=book, now=now):,} calls")
+
+
+def _expire(engine: Engine, book: PriceBook, now: datetime) -> Done:
+    return Done(f"booked the expiry of grants of {len(expire_credits(engine, book=book, now=now)):,} accounts")
+
+
+def _verify(engine: Engine, now: datetime) -> Done:
+    checked = 0
+
+    def count(charges: int) -> None:
+        nonlocal checked
+        checked += charges
+
+    findings = verify(engine, now=now, progress=count)
+    broken = [f"promise {found.promise}, account {found.account}: {found.what}" for found in findings]
+    with reading(engine) as connection:
+        frozen = [f"account {one.account} is frozen; costmeter account show" for one in accounts.frozen(connection)]
+    return Done(f"checked {checked:,} charges", [*broken, *frozen])
+
+
+def _check_prices(book: PriceBook, now: datetime) -> Done:
+    return Done("checked the price book", problems(book, now))
+
+
+def _partition(engine: Engine, now: datetime) -> Done:
+    made = make_partitions(engine, now=now)
+    return Done(f"made {', '.join(made)}" if made else "every partition was there already")

@@ -1,0 +1,71 @@
+"""The runs of jobs: each at an instant of its schedule, once."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from costmeter.store.schedule_tables import RunRow
+
+RUNNING, DONE, WARNED, FAILED, LOST = "running", "done", "warned", "failed", "lost"
+MOST_ATTEMPTS = 3  # a job that ends its process each time is left alone until its next instant
+
+
+class Run(NamedTuple):
+    """One run. `outcome`: running, done, warned (it found what needs a hand), failed, or lost with its process."""
+
+    job: str
+    scheduled_for: datetime
+    attempt: int
+    owner: str
+    started_at: datetime
+    finished_at: datetime | None
+    outcome: str
+    said: str | None
+    error: str | None
+
+
+_COLUMNS = tuple(getattr(RunRow, name) for name in Run._fields)
+
+
+def start(connection: Connection, job: str, scheduled_for: datetime, *, owner: str, now: datetime) -> int | None:
+    """The attempt that this is, where the run is the owner's to do: nobody began it, or whoever did is gone."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    began = {"owner": owner, "started_at": now, "finished_at": None, "outcome": RUNNING, "said": None, "error": None}
+    new = insert(RunRow).values(job=job, scheduled_for=scheduled_for, attempt=1, **began)
+    again = new.on_conflict_do_update(
+        index_elements=[RunRow.job, RunRow.scheduled_for],
+        set_={**began, "attempt": RunRow.attempt + 1},
+        where=(RunRow.outcome == LOST) & (RunRow.attempt < MOST_ATTEMPTS),
+    )
+    return connection.execute(again.returning(RunRow.attempt)).scalar_one_or_none()
+
+
+def finish(connection: Connection, run: Run) -> bool:
+    """Keep how a run ended; False where it was given up for lost meanwhile."""
+    mine = (RunRow.job == run.job, RunRow.scheduled_for == run.scheduled_for, RunRow.owner == run.owner)
+    ended = update(RunRow).where(*mine, RunRow.outcome == RUNNING)
+    names = ("finished_at", "outcome", "said", "error")
+    return connection.execute(ended.values({name: getattr(run, name) for name in names})).rowcount == 1
+
+
+def lose(connection: Connection, owner: str, now: datetime) -> list[Run]:
+    """Give up the runs that others than the owner, who now has the lease, left running."""
+    theirs = update(RunRow).where(RunRow.outcome == RUNNING, RunRow.owner != owner)
+    lost = theirs.values(outcome=LOST, finished_at=now, error="its process ended, or lost the lease")
+    return [Run(*row) for row in connection.execute(lost.returning(*_COLUMNS))]
+
+
+def forget(connection: Connection, job: str, before: datetime) -> None:
+    """Delete the old runs of a job."""
+    connection.execute(delete(RunRow).where(RunRow.job == job, RunRow.scheduled_for < before))
+
+
+def newest(connection: Connection) -> dict[str, Run]:
+    """The newest run of each job."""
+    last = select(RunRow.job, func.max(RunRow.scheduled_for).label("at")).group_by(RunRow.job).subquery()
+    both = (RunRow.job == last.c.job) & (RunRow.scheduled_for == last.c.at)
+    return {row.job: Run(*row) for row in connection.execute(select(*_COLUMNS).join(last, both))}
