@@ -26,7 +26,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 demo: $(STAMP) ## record a simulated day with the real OpenAI SDK and report it (SERVE=0 ends by itself)
-	$(BIN)/costmeter demo
+	$(BIN)/costmeter demo $(if $(filter 0,$(SERVE)),,--serve)
 
 test: $(STAMP) ## run every test
 	$(BIN)/python -m pytest -n auto --dist loadfile

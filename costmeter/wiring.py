@@ -140,14 +140,14 @@ def open_spool() -> Spool:
     return Spool(OpenInEachProcess(delivery), folder=spool_folder(), limit=said.spool_limit, sync=said.spool_sync)
 
 
-def open_service(*, local: bool = False) -> Service:
-    """What one process of the service works with; its poster is started by the app."""
+def open_service(url: str | None = None, *, local: bool = False) -> Service:
+    """What one process of the service works with; without a URL its database is that of the settings."""
     from costmeter.api.otlp.spans import DEEPSEEK_HOSTS
     from costmeter.api.service import Service
     from costmeter.services.keep_posted import Poster
     from costmeter.services.record_in_turn import Recorder
 
-    engine, book, hosts = open_database(), price_book(), DEEPSEEK_HOSTS | settings().other_hosts
+    engine, book, hosts = open_database(url), price_book(), DEEPSEEK_HOSTS | settings().other_hosts
     recorder, poster = Recorder(engine, book, home()), Poster(engine, book)
     return Service(engine, book, home(), recorder, poster, local, deepseek_hosts=hosts)
 

@@ -18,7 +18,6 @@ from costmeter.services.post_charges import post_charges
 from costmeter.services.release_account import release_account
 from costmeter.store import accounts, journal
 from costmeter.store.balances import balance_at
-from costmeter.store.engine import reading
 
 router = APIRouter(prefix="/v1/accounts", tags=["accounts"])
 _EXAMPLE: dict[str, Any] = {"account": "asia", "currency": "CNY", "timezone": "Asia/Shanghai"}
@@ -86,7 +85,7 @@ def listed(service: Serving, grant: Reader, cursor: str | None = None, limit: Li
     """The accounts that the key may see, by name."""
     if grant.projects is not None:
         raise ForbiddenError(f"{grant.who} sees some projects only, not whole accounts")
-    with reading(service.engine) as connection:
+    with service.reading() as connection:
         found = accounts.listed(connection, grant.accounts, after=read_cursor(cursor), limit=limit + 1)
     return page(found, limit, account_shape, lambda account: account.account)
 
@@ -99,7 +98,7 @@ def listed(service: Serving, grant: Reader, cursor: str | None = None, limit: Li
 )
 def show(account: str, service: Serving, grant: Reader) -> Json:
     """An account: since when it is tracked, what it owes, what waits, and why it was frozen or released."""
-    with reading(service.engine) as connection:
+    with service.reading() as connection:
         return Json(account_detail(connection, accounts.get(connection, grant.whole_account(account))))
 
 
@@ -129,7 +128,7 @@ def balance(account: str, service: Serving, grant: Reader, at: str | None = None
     now, name = service.now(), grant.whole_account(account)
     known = None if known_at is None else parse_known_at(known_at, now)
     instant = parse_instant(at, "at") if at is not None else known or now
-    with reading(service.engine) as connection:
+    with service.reading() as connection:
         found = accounts.get(connection, name, known)
         return Json(balance_at(connection, found, instant, known).as_dict())
 
@@ -143,7 +142,7 @@ def balance(account: str, service: Serving, grant: Reader, at: str | None = None
 def ledger(account: str, service: Serving, grant: Reader, cursor: str | None = None, limit: Limit = 100) -> Json:
     """The balanced entries of an account's journal, from the first on."""
     after = _seq(read_cursor(cursor))
-    with reading(service.engine) as connection:
+    with service.reading() as connection:
         name = accounts.get(connection, grant.whole_account(account)).account
         found = journal.listed(connection, name, after=after, limit=limit + 1)
     return page(found, limit, entry_shape, lambda entry: str(entry.seq))

@@ -17,7 +17,6 @@ from costmeter.reports.shapes import credit_shape
 from costmeter.services.add_credit import NewCredit, add_credit
 from costmeter.services.void_credit import void_credit
 from costmeter.store import accounts, credits
-from costmeter.store.engine import reading
 
 router = APIRouter(prefix="/v1/accounts/{account}/credits", tags=["credits"])
 _VOID: dict[str, Any] = {"reference": "invoice-17", "reason": "entered twice"}
@@ -100,7 +99,7 @@ def listed(
     after = read_cursor(cursor) or "0"
     if not after.isdecimal():
         raise InputError("cursor", cursor, "use the next_cursor of the page before")
-    with reading(service.engine) as connection:
+    with service.reading() as connection:
         name = accounts.get(connection, grant.whole_account(account)).account
         left = credits.balances(connection, name)
         booked = [one for one in credits.of_account(connection, name) if one.credit.credit_id > int(after)]

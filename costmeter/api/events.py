@@ -22,7 +22,6 @@ from costmeter.core.events import DEFAULT_ACCOUNT
 from costmeter.core.periods import parse_instant
 from costmeter.reports.calls import call_shape, describe_call, list_calls
 from costmeter.services.record_calls import Broken, Received, Refusal
-from costmeter.store.engine import reading
 from costmeter.store.quarantine import CONFLICT
 
 router = APIRouter(prefix="/v1/events", tags=["events"])
@@ -183,7 +182,7 @@ def listed(
     name = grant.account(account) or DEFAULT_ACCOUNT
     project = grant.project(project)
     bounds = [None if text is None else parse_instant(text, field) for text, field in ((start, "from"), (end, "to"))]
-    with reading(service.engine) as connection:
+    with service.reading() as connection:
         found = list_calls(
             connection,
             name,
@@ -206,7 +205,7 @@ def listed(
 def shown_event(event_id: str, service: Serving, grant: Reader, account: str | None = None) -> Json:
     """One call: its event, its charge line by line with the tariff and its source, and which credits paid it."""
     name = grant.account(account) or DEFAULT_ACCOUNT
-    with reading(service.engine) as connection:
+    with service.reading() as connection:
         call = describe_call(connection, name, event_id, service.book)
     if grant.projects is not None and call["project"] not in grant.projects:
         raise ForbiddenError(f"project {call['project']!r} is not among those of this key")

@@ -18,7 +18,6 @@ from costmeter.services.create_key import NewKey, create_key
 from costmeter.services.revoke_key import revoke_key
 from costmeter.services.rotate_key import rotate_key
 from costmeter.store import api_keys, audit
-from costmeter.store.engine import reading
 
 router = APIRouter(prefix="/v1", tags=["keys"])
 _EXAMPLE: dict[str, Any] = {"name": "backend", "roles": ["ingest"], "accounts": ["default"]}
@@ -76,7 +75,7 @@ def create(service: Serving, grant: Admin, new: AskedKey) -> Json:
 def listed(service: Serving, _: Admin) -> Json:
     """All keys, ended ones too; never their texts."""
     now = service.now()
-    with reading(service.engine) as connection:
+    with service.reading() as connection:
         found = api_keys.listed(connection)
     return Json({"data": [key.as_dict(now) for key in found], "next_cursor": None})
 
@@ -126,7 +125,7 @@ def log(
     if grant.projects is not None:
         raise ForbiddenError(f"{grant.who} sees some projects only, not what whole accounts have")
     name = grant.account(account)
-    with reading(service.engine) as connection:
+    with service.reading() as connection:
         found = audit.listed(connection, None if name is None else [name], before=key_cursor(cursor), limit=limit + 1)
     return page(found, limit, audit_shape, lambda entry: entry.entry.hex())
 

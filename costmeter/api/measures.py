@@ -11,8 +11,9 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from costmeter import __version__
 from costmeter.api.service import Service
 from costmeter.services.record_calls import Tally
-from costmeter.store import accounts, events, quarantine
+from costmeter.store import accounts, events, leases, quarantine, runs
 from costmeter.store.engine import reading
+from costmeter.store.runs import DONE, Run
 
 _OUTCOMES = ("accepted", "duplicates", "conflicts", "quarantined")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -64,19 +65,39 @@ class _Books:
         self._service = service
 
     def collect(self) -> Iterator[Metric]:
+        now = self._service.now()
         with reading(self._service.engine) as connection:
-            unposted = events.count_pending(connection)
-            quarantined = quarantine.count(connection, None)
-            frozen = len(accounts.frozen(connection))
-        yield GaugeMetricFamily("costmeter_unposted_calls", "Calls that wait to be posted.", unposted)
-        yield GaugeMetricFamily(
-            "costmeter_quarantined_items", "Items in quarantine that wait for somebody.", quarantined
-        )
-        yield GaugeMetricFamily("costmeter_frozen_accounts", "Accounts that nothing is posted to.", frozen)
-        failing = int(self._service.poster.failing_since is not None)
-        yield GaugeMetricFamily("costmeter_poster_failing", "1 while posting fails and is tried again.", failing)
-        info = GaugeMetricFamily(
-            "costmeter_build_info", "The version, and the price book's edition.", labels=["version", "edition"]
-        )
+            state = {
+                "unposted_calls": events.count_pending(connection),
+                "quarantined_items": quarantine.count(connection, None),
+                "frozen_accounts": len(accounts.frozen(connection)),
+                "scheduler_holds_lease": int(leases.get(connection, now) is not None),
+            }
+            newest = runs.newest(connection)
+        state["poster_failing"] = int(self._service.poster.failing_since is not None)
+        for name, value in state.items():
+            yield GaugeMetricFamily(f"costmeter_{name}", _MEANING[name], value)
+        yield from _jobs(newest)
+        info = GaugeMetricFamily("costmeter_build_info", "The version and the edition.", labels=["version", "edition"])
         info.add_metric([__version__, self._service.book.edition[:12]], 1)
         yield info
+
+
+def _jobs(newest: Mapping[str, Run]) -> Iterator[Metric]:
+    """When the newest run of each job ended, and whether it went well."""
+    ended = GaugeMetricFamily("costmeter_job_finished_seconds", "When a job's newest run ended.", labels=["job"])
+    went_well = GaugeMetricFamily("costmeter_job_went_well", "1 where that run was done.", labels=["job"])
+    for job, run in newest.items():
+        if run.finished_at is not None:
+            ended.add_metric([job], run.finished_at.timestamp())
+            went_well.add_metric([job], int(run.outcome == DONE))
+    yield from (ended, went_well)
+
+
+_MEANING = {
+    "unposted_calls": "Calls that wait to be posted.",
+    "quarantined_items": "Items in quarantine that wait for somebody.",
+    "frozen_accounts": "Accounts that nothing is posted to.",
+    "scheduler_holds_lease": "1 while a scheduler works.",
+    "poster_failing": "1 while posting fails and is tried again.",
+}

@@ -17,7 +17,6 @@ from costmeter.reports.shapes import item_shape
 from costmeter.services.discard_items import discard_items
 from costmeter.services.replay_items import named_items, refused_items, replay_items
 from costmeter.store import quarantine
-from costmeter.store.engine import reading
 
 router = APIRouter(prefix="/v1/quarantine", tags=["quarantine"])
 
@@ -72,7 +71,7 @@ def listed(
     """What is in quarantine, newest first."""
     name = _account(grant, account)
     conditions = quarantine.conditions(state=None if state == "all" else state, account=name)
-    with reading(service.engine) as connection:
+    with service.reading() as connection:
         found = quarantine.listed(connection, *conditions, before=read_cursor(cursor), limit=limit + 1)
     return page(found, limit, item_shape, quarantine.place)
 
@@ -85,7 +84,7 @@ def listed(
 )
 def show(item: str, service: Serving, grant: Reader) -> Json:
     """One item with all that was kept of it, and what was decided about it."""
-    with reading(service.engine) as connection:
+    with service.reading() as connection:
         _check_items(connection, grant, [item])
         return Json(item_shape(quarantine.get(connection, item)))
 
@@ -102,7 +101,7 @@ def replay(service: Serving, grant: Finance, asked: Replay) -> Json:
         raise InputError("items", asked.items or None, "name the items to send again, or give all")
     if asked.event_id is not None and not asked.items:
         raise InputError("event_id", asked.event_id, "gives one conflict an id of its own; name that item")
-    with reading(service.engine) as connection:
+    with service.reading() as connection:
         if asked.items:
             _check_items(connection, grant, asked.items)
             chosen = named_items(connection, asked.items, asked.event_id)
@@ -129,7 +128,7 @@ def replay(service: Serving, grant: Finance, asked: Replay) -> Json:
 )
 def discard(service: Serving, grant: Finance, said: Discard) -> Json:
     """Discard items, all or none; they stay to be seen, with the reason, and count no more."""
-    with reading(service.engine) as connection:
+    with service.reading() as connection:
         _check_items(connection, grant, said.items)
     discarded = discard_items(service.engine, said.items, by=grant.who, reason=said.reason, now=service.now())
     return Json({"discarded": [item.name for item in discarded]})

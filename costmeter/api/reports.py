@@ -20,7 +20,6 @@ from costmeter.core.periods import parse_known_at
 from costmeter.exports.charges import COLUMNS, charge_rows
 from costmeter.reports.asked import scope_of
 from costmeter.reports.spend import DEFAULT_BY, spend_report
-from costmeter.store.engine import reading
 from costmeter.store.scope import Scope
 
 router = APIRouter(prefix="/v1", tags=["reports"])
@@ -62,7 +61,7 @@ def spend(
     scope = _scope(grant, month=month, start=start, end=end, account=account, currency=currency, where=where)
     if known is not None:
         scope = Scope(scope.month, scope.period, scope.account, scope.currency, scope.where, known)
-    with reading(service.engine) as connection:
+    with service.reading() as connection:
         report = spend_report(connection, scope, by=[name for name in by.split(",") if name], timezone=timezone)
     if format == "json":
         return kept(request, Json(report.as_dict()))
@@ -103,7 +102,7 @@ def charges(
 
 
 def _parts(service: Serving, scope: Scope) -> Iterator[str]:
-    with reading(service.engine) as connection:
+    with service.reading() as connection:
         rows = iter(charge_rows(connection, scope))
         yield _written([list(COLUMNS)])
         while part := list(islice(rows, ROWS)):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, text
 
 from costmeter.api.otlp.spans import DEEPSEEK_HOSTS
 from costmeter.core.access import ADMIN, Grant
@@ -19,6 +20,7 @@ from costmeter.services.record_in_turn import Recorder
 from costmeter.store.accounts import Home
 from costmeter.store.engine import reading
 
+READ_SECONDS = 120.0
 KNOWN_SECONDS = 1.0  # a revoked key is refused after at most this
 KNOWN_KEYS = 1_000
 LOCAL = Grant("local user", (ADMIN,))
@@ -38,6 +40,14 @@ class Service:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _known: dict[str, tuple[float, Grant]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A snapshot for one answer; on PostgreSQL no statement of it takes longer than READ_SECONDS."""
+        with reading(self.engine) as connection:
+            if self.engine.dialect.name == "postgresql":
+                connection.execute(text(f"SET LOCAL statement_timeout = {int(READ_SECONDS * 1000)}"))
+            yield connection
 
     def known_grant(self, key: str) -> Grant | None:
         """What the holder of a key may do, where that was asked a moment ago."""

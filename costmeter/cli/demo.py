@@ -16,6 +16,7 @@ import typer
 from costmeter import wiring
 from costmeter.cli.output import output_file, print_line, print_table
 from costmeter.cli.report import print_report
+from costmeter.cli.serve import check_installed, check_local, run_server
 from costmeter.core.errors import InputError, SetupError
 from costmeter.core.events import DEFAULT_ACCOUNT
 from costmeter.core.ledger import GRANTED, TOPPED_UP
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 DAY = datetime(2025, 3, 10, tzinfo=UTC)  # a Monday: off-peak until 00:30 and from 16:30 UTC
 MONTH = "2025-03"
 DATABASE, CHARGES = "costmeter.sqlite3", f"charges-{MONTH}.csv"
+HOST = "127.0.0.1"
 GRANT, TOP_UP = "0.02", "5.00"
 PROJECTS = ("search", "support", "research")
 USERS = ("u-17", "u-23", "u-42")
@@ -72,9 +74,16 @@ def demo(
     folder: Annotated[Path, typer.Option(help="Where the database and the CSV go; both are made anew.")] = Path(
         "demo-output"
     ),
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve the API of these books afterwards, until stopped.")
+    ] = False,
+    port: Annotated[int, typer.Option(help="The port of that.", min=0, max=65535)] = 8787,
 ) -> None:
     """Record a simulated day with the real OpenAI SDK, and print what finance would see. Exit 1 if the books differ."""
     _check_installed()
+    if serve:
+        check_installed()
+        check_local(HOST)
     from costmeter.simulator import Simulator, SimulatorClock
 
     _clear(folder)
@@ -93,7 +102,13 @@ def demo(
     engine.dispose()
     url = f"sqlite:///{folder}/{DATABASE}"
     print_line(f"Look on: COSTMETER_DATABASE_URL={url} {sys.argv[0]} report --month {MONTH} --by hour,band")
-    raise typer.Exit(int(bool(findings) or not agree))
+    if findings or not agree:
+        raise typer.Exit(1)
+    if serve:
+        address = f"http://{HOST}:{port}"
+        print_line(f"Ask it: curl '{address}/v1/reports/spend?month={MONTH}&by=hour,band'   (until Ctrl-C; no key)")
+        sys.stdout.flush()
+        run_server(wiring.open_service(url, local=True), HOST, port)
 
 
 def _clear(folder: Path) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import tempfile
+from importlib.util import find_spec
 from ipaddress import ip_address
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,8 +16,19 @@ from costmeter.core.errors import InputError, SetupError
 from costmeter.store import api_keys
 from costmeter.store.engine import reading
 
+if TYPE_CHECKING:
+    from costmeter.api.service import Service
+
 SECONDS_TO_END = 60  # what requests get that are being answered when the server is told to end
 APP = "costmeter.wiring:service_app"
+OPTIONS: dict[str, Any] = {
+    "log_config": None,
+    "access_log": False,
+    "server_header": False,
+    "proxy_headers": False,
+    "timeout_graceful_shutdown": SECONDS_TO_END,
+    "http": "httptools",
+}
 
 
 def serve(
@@ -32,26 +44,12 @@ def serve(
     Everything but health needs a key: costmeter keys create. On SIGTERM or Ctrl-C it answers what it has begun, posts
     what waits, and ends.
     """
-    uvicorn = _uvicorn()
-    options: dict[str, Any] = {
-        "host": host,
-        "port": port,
-        "log_config": None,
-        "access_log": False,
-        "server_header": False,
-        "proxy_headers": False,
-        "timeout_graceful_shutdown": SECONDS_TO_END,
-        "http": "httptools",
-    }
+    check_installed()
     if workers > 1:
-        _serve_together(uvicorn, options, workers, local)
+        _serve_together(host, port, workers, local)
         return
     if local:
-        _check_local(host)
-    from costmeter import logs
-    from costmeter.api.app import make_app
-
-    logs.configure(wiring.settings().log_level)
+        check_local(host)
     service = wiring.open_service(local=local)
     if local and service.engine.dialect.name != "sqlite":
         raise InputError("--local", str(service.engine.dialect.name), "is for an SQLite file of one's own; use keys")
@@ -59,8 +57,19 @@ def serve(
         with reading(service.engine) as connection:
             if not any(key.is_active(service.now()) for key in api_keys.listed(connection)):
                 print_note("costmeter: there is no active key yet; make one: costmeter keys create NAME --role admin")
+    run_server(service, host, port)
+
+
+def run_server(service: Service, host: str, port: int) -> None:
+    """Serve until told to end."""
+    import uvicorn
+
+    from costmeter import logs
+    from costmeter.api.app import make_app
+
+    logs.configure(wiring.settings().log_level)
     _end_well()
-    uvicorn.run(make_app(service), **options)
+    uvicorn.run(make_app(service), host=host, port=port, **OPTIONS)
 
 
 def _end_well() -> None:
@@ -69,8 +78,10 @@ def _end_well() -> None:
         signal.signal(number, lambda *_: None)
 
 
-def _serve_together(uvicorn: Any, options: dict[str, Any], workers: int, local: bool) -> None:
+def _serve_together(host: str, port: int, workers: int, local: bool) -> None:
     """Several processes on one port, each with its own poster."""
+    import uvicorn
+
     engine = wiring.open_database()
     name = engine.dialect.name
     engine.dispose()
@@ -80,10 +91,10 @@ def _serve_together(uvicorn: Any, options: dict[str, Any], workers: int, local: 
 
     with tempfile.TemporaryDirectory(prefix="costmeter-metrics-") as folder:
         share_metrics(folder)
-        uvicorn.run(APP, factory=True, workers=workers, **options)
+        uvicorn.run(APP, factory=True, workers=workers, host=host, port=port, **OPTIONS)
 
 
-def _check_local(host: str) -> None:
+def check_local(host: str) -> None:
     from costmeter.api.peers import can_tell
 
     try:
@@ -96,10 +107,8 @@ def _check_local(host: str) -> None:
         raise SetupError("this system does not tell whose connection is whose; use keys instead of --local")
 
 
-def _uvicorn() -> Any:
-    try:
-        import fastapi  # noqa: F401 - told apart from an error of our own
-        import uvicorn
-    except ModuleNotFoundError as error:
-        raise SetupError(f"{error}; install it with: pip install 'costmeter[server]'") from error
-    return uvicorn
+def check_installed() -> None:
+    """What the service needs besides costmeter itself."""
+    missing = [name for name in ("fastapi", "uvicorn", "prometheus_client", "structlog") if find_spec(name) is None]
+    if missing:
+        raise SetupError(f"{', '.join(missing)} not installed: run pip install 'costmeter[server]'")

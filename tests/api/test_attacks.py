@@ -17,7 +17,7 @@ from sqlalchemy import inspect, text
 
 from costmeter.api import limits
 from costmeter.api.limits import UNPACKED, Limits, unpack
-from tests.api.serving import Api, posted, until
+from tests.api.serving import Api, posted, served, until
 from tests.make import an_event
 
 JSON = {"Content-Type": "application/json"}
@@ -252,3 +252,16 @@ def test_requests_at_the_same_time_are_each_recorded_once(api: Api) -> None:
     assert sum(one["duplicates"] for one in counts) == 39 * 5
     posted(api)
     assert api.get("/v1/reports/spend?month=2025-03").json()["totals"]["calls"] == 205
+
+
+def test_an_answer_that_takes_too_long_is_given_up(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("costmeter.api.service.READ_SECONDS", 0.2)
+    with served(postgres_url) as api, api.engine.connect() as other:
+        api.post("/v1/events", json=an_event("a"))
+        posted(api)
+        other.execute(text("LOCK TABLE usage_event IN ACCESS EXCLUSIVE MODE"))
+        answer = api.get("/v1/events")
+        other.rollback()
+        assert (answer.status_code, answer.json()["detail"]) == (503, "the database took too long; ask for less")
+        assert answer.headers["retry-after"] == "5"
+        assert api.get("/v1/events").status_code == 200

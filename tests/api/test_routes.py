@@ -364,7 +364,16 @@ class TestOperation:
         assert 'costmeter_http_requests_total{method="POST",route="/v1/events",status="422"} 1.0' in lines
         assert "costmeter_unposted_calls 0.0" in lines
         assert "costmeter_quarantined_items 1.0" in lines
+        assert "costmeter_scheduler_holds_lease 0.0" in lines
         assert any(line.startswith("costmeter_build_info{edition=") for line in lines)
+
+    def test_metrics_tell_how_the_jobs_of_the_scheduler_went(self, api: Api) -> None:
+        from costmeter import wiring
+
+        wiring.open_scheduler(api.engine).run_once()
+        lines = api.get("/metrics").text.splitlines()
+        assert 'costmeter_job_went_well{job="post"} 1.0' in lines
+        assert any(line.startswith('costmeter_job_finished_seconds{job="verify"} 1.') for line in lines)
 
     def test_a_request_keeps_the_id_that_it_comes_with(self, sqlite_api: Api) -> None:
         own = {"X-Request-ID": "abc-123"}

@@ -7,14 +7,19 @@ import csv
 import io
 import json
 import re
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
 import pytest
 
 from costmeter.cli.main import main
 from costmeter.core.money import format_amount, parse_amount
+from tests.api.serving import until
 from tests.cli.running import Run
 
 
@@ -130,3 +135,27 @@ def test_a_folder_that_cannot_be_one_is_refused(run: Run, tmp_path: Path) -> Non
         == f"folder '{tmp_path / 'file'}': cannot be used: File exists"
     )
     assert json.dumps((tmp_path / "file").read_text()) == '""'
+
+
+def test_it_serves_its_books_until_it_is_stopped(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "costmeter", "demo", "--folder", str(tmp_path), "--serve", "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        address = next(found[1] for line in process.stdout if (found := re.search(r"curl '(.*?)'", line)))
+        report = until(lambda: _asked(address))
+        assert (
+            report["totals"]["calls"]
+            == len((tmp_path / "charges-2025-03.csv").read_text(encoding="utf-8").splitlines()) - 1
+        )
+        process.terminate()
+        assert process.wait(30) == 0
+
+
+def _asked(address: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = httpx.get(address).json()
+    except httpx.TransportError:
+        return None
+    return found

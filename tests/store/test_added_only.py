@@ -41,9 +41,10 @@ def test_no_row_of_facts_can_be_changed_or_deleted(full: Engine) -> None:
 
 
 def test_what_is_not_a_fact_is_named(full: Engine) -> None:
-    """Projections may be dropped and rebuilt, and quarantine, periods and accounts have a state."""
+    """Projections may be dropped and rebuilt, and quarantine, periods, accounts, keys and runs a state."""
     assert set(TABLES) - set(ADDED_ONLY) == {
         "account",
+        "api_key",
         "checkpoint",
         "credit_balance",
         "detached_month",
@@ -52,4 +53,6 @@ def test_what_is_not_a_fact_is_named(full: Engine) -> None:
         "quarantine",
         "rollup_day",
         "rollup_quarter",
+        "scheduler_lease",
+        "scheduler_run",
     }
