@@ -1,76 +1,87 @@
 """Who asks, and whether they may: a key in the Authorization header, or on `serve --local` the machine's user.
 
-These are async for one reason: FastAPI would send each of them to a thread of its own before the endpoint's.
+These are async for one reason: FastAPI would send each of them to a thread of its own before the endpoint's. They are
+few, since FastAPI takes as long for each dependency as the rest of a request takes.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from costmeter.api.limits import read_body
 from costmeter.api.peers import is_own_user
 from costmeter.api.service import LOCAL, Service
 from costmeter.core.access import ADMIN, FINANCE, INGEST, READ, Grant
 from costmeter.core.errors import ForbiddenError
 
-_bearer = HTTPBearer(
-    auto_error=False, scheme_name="key", bearerFormat="cm_...", description="An API key: costmeter keys create"
-)
+SCHEME = {"type": "http", "scheme": "bearer", "bearerFormat": "cm_...", "description": "costmeter keys create"}
+OPEN = ("/healthz", "/readyz", "/version", "/problems/{name}")  # whoever asks
 
 
-async def service_of(request: Request) -> Service:
+def service_of(request: Request) -> Service:
     """The service that the app was made for."""
     service: Service = request.app.state.service
     return service
 
 
-Serving = Annotated[Service, Depends(service_of)]
+async def _serving(request: Request) -> Service:
+    return service_of(request)
 
 
-async def who_asks(
-    request: Request, service: Serving, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> Grant:
+Serving = Annotated[Service, Depends(_serving)]
+
+
+async def who_asks(request: Request) -> Grant:
     """The grant of a request; without a valid key it is refused."""
+    service, given = service_of(request), request.headers.get("authorization")
     if service.local and given is None:
         if await run_in_threadpool(is_own_user, request):
             return LOCAL
         raise HTTPException(403, "this server is open to the user who started it, on this machine, only")
-    grant = None if given is None else service.known_grant(given.credentials)
-    if grant is None and given is not None:
-        grant = await run_in_threadpool(service.grant, given.credentials)
+    scheme, _, key = (given or "").partition(" ")
+    grant = None
+    if scheme.lower() == "bearer":
+        grant = service.known_grant(key) or await run_in_threadpool(service.grant, key)
     if grant is None:
         raise HTTPException(401, "send Authorization: Bearer with a valid key")
     return grant
 
 
-def _need(role: str) -> Any:
-    async def check(grant: Annotated[Grant, Depends(who_asks)]) -> Grant:
-        if not grant.may(role):
-            raise ForbiddenError(f"{grant.who} has {', '.join(grant.roles)}; this needs {role}")
-        return grant
+class Sent(NamedTuple):
+    """What somebody who may send events has sent."""
 
-    return Depends(check)
-
-
-Ingest = Annotated[Grant, _need(INGEST)]
-Reader = Annotated[Grant, _need(READ)]
-Finance = Annotated[Grant, _need(FINANCE)]
+    service: Service
+    grant: Grant
+    body: bytes
 
 
-def _unlimited(role: str) -> Any:
-    allowed = _need(role)
+async def _sent(request: Request) -> Sent:
+    grant = _checked(await who_asks(request), INGEST)
+    return Sent(service_of(request), grant, await read_body(request))
 
-    async def check(grant: Grant = allowed) -> Grant:
-        if grant.is_limited():
+
+def _need(role: str, *, everywhere: bool = False) -> Any:
+    async def check(request: Request) -> Grant:
+        grant = _checked(await who_asks(request), role)
+        if everywhere and grant.is_limited():
             raise ForbiddenError(f"{grant.who} is limited to accounts or projects; this concerns all of them")
         return grant
 
     return Depends(check)
 
 
-Admin = Annotated[Grant, _unlimited(ADMIN)]
-Watcher = Annotated[Grant, _unlimited(READ)]
+def _checked(grant: Grant, role: str) -> Grant:
+    if not grant.may(role):
+        raise ForbiddenError(f"{grant.who} has {', '.join(grant.roles)}; this needs {role}")
+    return grant
+
+
+Sending = Annotated[Sent, Depends(_sent)]
+Reader = Annotated[Grant, _need(READ)]
+Finance = Annotated[Grant, _need(FINANCE)]
+Admin = Annotated[Grant, _need(ADMIN, everywhere=True)]
+Watcher = Annotated[Grant, _need(READ, everywhere=True)]

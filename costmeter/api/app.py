@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from costmeter import __version__
 from costmeter.api import (
+    access,
     accounts,
     credits,
     events,
@@ -77,11 +78,13 @@ def _document_problems(app: FastAPI) -> None:
     def openapi() -> dict[str, object]:
         document = made()
         schemas = document["components"]["schemas"]
+        document["components"]["securitySchemes"] = {"key": access.SCHEME}
         schemas["Problem"] = models.Problem.model_json_schema()
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
-        for path in document["paths"].values():
-            for operation in path.values():
+        for path, operations in document["paths"].items():
+            for operation in operations.values():
+                operation["security"] = [] if path in access.OPEN else [{"key": []}]
                 if "422" in operation["responses"]:
                     operation["responses"]["422"] = refused
         return document

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.exceptions import HTTPException
 
 from costmeter.api import models
-from costmeter.api.access import Ingest, Reader, Serving
+from costmeter.api.access import Reader, Sending, Serving
 from costmeter.api.answers import MOST, Json, key_cursor, page
 from costmeter.api.cloudevents import BATCH, STRUCTURED, is_cloudevent, read_cloudevents
-from costmeter.api.limits import read_body
 from costmeter.api.problems import problem
 from costmeter.core.access import Grant
 from costmeter.core.errors import ForbiddenError, InputError, shown
@@ -69,7 +69,7 @@ _BODY = {
     openapi_extra=_BODY,
     responses={200: {"model": models.Recorded}, **models.problems(400, 401, 403, 408, 409, 413, 415, 422, 503)},
 )
-def record(request: Request, service: Serving, grant: Ingest, body: Annotated[bytes, Depends(read_body)]) -> Json:
+def record(request: Request, sent: Sending) -> Json:
     """Record one event, `{"events": [...]}`, NDJSON, or CloudEvents 1.0.
 
     The answer comes after the commit, and charges within a second.
@@ -78,8 +78,11 @@ def record(request: Request, service: Serving, grant: Ingest, body: Annotated[by
     other content); of many, `results` names each such event and why. What cannot be used is kept in quarantine. A key
     of one account or project fills it in where an event names none.
     """
+    service, grant, body = sent
     bodies, is_one = _bodies(request.headers, body)
-    received = [allowed(grant, one, _place(number)) for number, one in enumerate(bodies)]
+    places = _places(len(bodies))
+    limited = grant.is_limited()
+    received = list(map(partial(allowed, grant), bodies, places) if limited else map(Received, bodies, places))
     tally = service.recorder.record(received)
     service.poster.tell(tally.accounts)
     request.app.state.measures.recorded(tally)
@@ -129,8 +132,9 @@ def _line(line: bytes) -> object:
         return Broken(hashlib.sha256(line).hexdigest(), len(line), said)
 
 
-def _place(number: int) -> str:
-    return f"http:{number}"
+@lru_cache(maxsize=64)  # senders have their own sizes of batches
+def _places(count: int) -> list[str]:
+    return [f"http:{number}" for number in range(count)]
 
 
 def allowed(grant: Grant, body: object, place: str) -> Received:

@@ -61,7 +61,8 @@ class Limits:
             if ended:  # what comes now is only that the client has gone
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), self._seconds)
+                async with asyncio.timeout(self._seconds):
+                    message = await receive()
             except TimeoutError:
                 raise HTTPException(408, f"nothing of the body came for {self._seconds:g} s") from None
             came += len(message.get("body", b""))

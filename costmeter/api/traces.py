@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
 from costmeter.api import models
-from costmeter.api.access import Ingest, Serving
+from costmeter.api.access import Sending
 from costmeter.api.events import allowed
-from costmeter.api.limits import read_body
 from costmeter.api.measures import Measures
 from costmeter.api.otlp.wire import JSON, MEDIA_TYPES, PROTOBUF, Traces, read_traces, write_answer
 from costmeter.core.errors import InputError
@@ -66,8 +65,9 @@ _ANSWER: dict[int | str, dict[str, Any]] = {
     response_class=Response,
     responses={**_ANSWER, **models.problems(400, 401, 403, 408, 413, 415, 422, 503)},
 )
-def export(request: Request, service: Serving, grant: Ingest, body: Annotated[bytes, Depends(read_body)]) -> Response:
+def export(request: Request, sent: Sending) -> Response:
     """Record the GenAI spans that are calls of DeepSeek; other spans are ignored. Sent again, a span counts once."""
+    service, grant, body = sent
     media_type = _media_type(request)
     traces = _translated(body, media_type, service.deepseek_hosts)
     received = [allowed(grant, one.body, one.place) for one in traces.received]
