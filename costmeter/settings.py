@@ -60,6 +60,9 @@ class Settings(BaseSettings):
         False, description="true: each record is on the disk before its call returns, and survives a power failure"
     )
 
+    close_grace_hours: int = Field(
+        72, ge=0, description="hours after its end for which a month is not closed, as late calls are waited for"
+    )
     nightly_at: time = Field(
         time(2, 17), description="when the scheduler's daily jobs begin, as HH:MM of UTC; the same for every scheduler"
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,11 @@ def settings() -> Settings:
 def price_book() -> PriceBook:
     """The built-in price book with what COSTMETER_PRICE_BOOK adds."""
     return load_book(settings().price_book)
+
+
+def close_grace() -> timedelta:
+    """How long after its end a month waits for late calls."""
+    return timedelta(hours=settings().close_grace_hours)
 
 
 def home() -> Home:
@@ -149,7 +154,7 @@ def open_service(url: str | None = None, *, local: bool = False) -> Service:
 
     engine, book, hosts = open_database(url), price_book(), DEEPSEEK_HOSTS | settings().other_hosts
     recorder, poster = Recorder(engine, book, home()), Poster(engine, book)
-    return Service(engine, book, home(), recorder, poster, local, deepseek_hosts=hosts)
+    return Service(engine, book, home(), recorder, poster, local, close_grace(), hosts)
 
 
 def service_app() -> FastAPI:

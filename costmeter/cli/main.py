@@ -33,6 +33,7 @@ from costmeter.cli import (
     scheduler,
     serve,
     simulate,
+    statement,
     verify,
 )
 from costmeter.core.errors import CostmeterError, NoPriceError
@@ -45,6 +46,8 @@ app = typer.Typer(
 app.command()(record.record)
 app.command()(report.report)
 app.command()(reprice.reprice)
+app.command()(statement.statement)
+app.command()(statement.close)
 app.add_typer(export.app, name="export")
 app.command()(balance.balance)
 app.add_typer(credit.app, name="credit")

@@ -8,6 +8,7 @@ CostmeterError
  +- NotFoundError     a name that is not there
  +- ForbiddenError    what a key may not do
  +- DetachedError     calls of a month that was detached are needed
+ +- NotClosableError  a month that something stands against closing
  +- FrozenError       the ledger of an account does not add up, and nothing is posted to it
  +- ServiceError      what a costmeter server refuses, or that it cannot be reached
  +- FullError         the database has no room for more
@@ -15,6 +16,8 @@ CostmeterError
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from costmeter.core.secrets import without_secrets
 
@@ -66,6 +69,16 @@ class ForbiddenError(CostmeterError):
 
 class DetachedError(CostmeterError):
     """Calls of a month that was detached are needed; nothing is told or booked without them."""
+
+
+class NotClosableError(CostmeterError):
+    """A month that is not closed, since something stands against it; `blockers` say what, each with its remedy."""
+
+    def __init__(self, account: str, month: str, blockers: Sequence[str]) -> None:
+        super().__init__(f"{month} of account {account!r} is not closed: {'; '.join(blockers)}")
+        self.account = account
+        self.month = month
+        self.blockers = list(blockers)
 
 
 class FrozenError(CostmeterError):

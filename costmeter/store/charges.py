@@ -266,6 +266,12 @@ def _earliest(
     return connection.scalar(query.order_by(ChargeRow.completed_at).limit(1))
 
 
+def has_since(connection: Connection, account: str, *, since: datetime, upto: int) -> bool:
+    """Whether a posted call completed from an instant on."""
+    calls = (ChargeRow.account == account, ChargeRow.completed_at >= since, ChargeRow.seq <= upto)
+    return connection.scalar(select(ChargeRow.seq).where(*calls).limit(1)) is not None
+
+
 def last_completion(connection: Connection, account: str) -> datetime:
     """The latest completion of an account's posted calls, of which there must be one."""
     return connection.scalars(select(func.max(ChargeRow.completed_at)).where(ChargeRow.account == account)).one()

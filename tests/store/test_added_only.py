@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from costmeter.services.close_month import close_month
+from costmeter.services.correct_balance import NewCorrection, correct_balance
 from costmeter.services.freeze_account import freeze_account
 from costmeter.services.void_credit import void_credit
 from costmeter.store.tables import ADDED_ONLY, Table
-from tests.make import NOW, an_event, at, grant, post, record_and_post, rows, top_up
+from tests.make import NOW, an_event, at, grant, post, record_and_post, rows, top_up, usd
 
 TABLES = {mapper.class_.__tablename__: mapper.class_ for mapper in Table.registry.mappers}
 
@@ -24,6 +28,8 @@ def full(engine: Engine) -> Engine:
     post(engine)
     grant(engine, "1.00", "2025-03-04T00:00:00Z", reference="wrong")
     void_credit(engine, "default", "wrong", reason="granted twice", by="Ada", now=at(NOW))
+    correct_balance(engine, NewCorrection("default", usd("-0.10"), "counted"), by="Ada", now=at(NOW))
+    close_month(engine, "default", "2025-03", by="Ada", grace=timedelta(), now=at("2025-04-01T00:00:00Z"))
     freeze_account(engine, "default", by="verify", reason="a test", now=at(NOW))
     return engine
 
