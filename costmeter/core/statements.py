@@ -166,11 +166,12 @@ _NUMBERS = ("calls", "unpriced", *(name for meter in METERS.values() for name in
 
 
 def _grouped(usage: Iterable[Usage], *names: str) -> list[tuple[tuple[Any, ...], list[Usage]]]:
-    """The usage by these fields, in their order; what names none comes first."""
+    """The usage by these fields, in their order, what names none first; what came to nothing, all in all, is left out."""
     groups: dict[tuple[Any, ...], list[Usage]] = {}
     for one in usage:
         groups.setdefault(tuple(getattr(one, name) for name in names), []).append(one)
-    return sorted(groups.items(), key=lambda item: tuple((key is not None, key or "") for key in item[0]))
+    moved = {keys: group for keys, group in groups.items() if any(_summed((*_NUMBERS, *PARTS), group).values())}
+    return sorted(moved.items(), key=lambda item: tuple((key is not None, key or "") for key in item[0]))
 
 
 def _summed(names: Sequence[str], usage: Iterable[Usage]) -> dict[str, int]:

@@ -8,9 +8,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select
 
 from costmeter.core.periods import format_instant, month_after, month_period
-from costmeter.store import closings, quarantine
+from costmeter.store import charges, closings, quarantine
 from costmeter.store.accounts import Account
-from costmeter.store.statements import read_usage
 from costmeter.store.tables import EntryRow, PendingRow, QuarantineRow
 
 
@@ -55,15 +54,14 @@ def _time(account: Account, month: str, grace: timedelta, now: datetime) -> list
 
 def _doubts(connection: Connection, account: Account, month: str) -> list[Blocker]:
     """Calls whose cost is not known or not certain, or that are not booked."""
-    usage = read_usage(connection, account.account, month)
-    unpriced, provisional = (sum(one.sums[name] for one in usage) for name in ("unpriced", "provisional"))
+    states = charges.states_in_force(connection, account.account, month)
     _, end = month_period(month, account.timezone)
     waiting = select(func.count()).select_from(PendingRow)
     unposted = connection.scalar(waiting.where(PendingRow.account == account.account, PendingRow.completed_at < end))
     items = (QuarantineRow.account == account.account, QuarantineRow.billing_month <= month)
     counts = {
-        "unpriced (a price book that has their model, then costmeter reprice)": unpriced,
-        "provisional (a price book with the published calendar, then costmeter reprice)": provisional,
+        "unpriced (a price book that has their model, then costmeter reprice)": states.get("unpriced", 0),
+        "provisional (a price book with the published calendar, then costmeter reprice)": states.get("provisional", 0),
         "in quarantine (costmeter quarantine list)": quarantine.count(connection, None, *items),
         "not posted yet (costmeter flush)": unposted or 0,
     }
