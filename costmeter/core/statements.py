@@ -166,7 +166,7 @@ _NUMBERS = ("calls", "unpriced", *(name for meter in METERS.values() for name in
 
 
 def _grouped(usage: Iterable[Usage], *names: str) -> list[tuple[tuple[Any, ...], list[Usage]]]:
-    """The usage by these fields, in their order, what names none first; what came to nothing, all in all, is left out."""
+    """The usage by these fields, in their order, what names none first; without what came to nothing, all in all."""
     groups: dict[tuple[Any, ...], list[Usage]] = {}
     for one in usage:
         groups.setdefault(tuple(getattr(one, name) for name in names), []).append(one)

@@ -103,10 +103,9 @@ def everything_was_charged_as_the_vendor_did(engine: Engine, quarter: Quarter) -
     charged = sum(paid.bill.cost for paid in quarter.vendor.calls)
     with reading(engine) as connection:
         account = accounts.get(connection, ACCOUNT)
-        costs = [
-            spend_report(connection, Scope.checked(month=month, account=ACCOUNT)).totals["cost"] for month in MONTHS
-        ]
-        statement = statement_shape(connection, ACCOUNT, MONTHS[-1], LAST_CLOSE)
+        months = (*MONTHS, "2025-06")  # in Berlin the last evening is in June
+        costs = [spend_report(connection, Scope.checked(month=m, account=ACCOUNT)).totals["cost"] for m in months]
+        statement = statement_shape(connection, ACCOUNT, months[-1], LAST_CLOSE)
         found = balances.balance_at(connection, account, LAST_CLOSE)
     assert sum(costs) == charged
     assert statement["closing_balance"]["total"] == format_amount(found.total)
