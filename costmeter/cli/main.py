@@ -23,6 +23,7 @@ from costmeter.cli import (
     doctor,
     export,
     flush,
+    imports,
     keys,
     prices,
     quarantine,
@@ -46,6 +47,7 @@ app.command()(record.record)
 app.command()(report.report)
 app.command()(reprice.reprice)
 app.add_typer(export.app, name="export")
+app.add_typer(imports.app, name="import")
 app.command()(balance.balance)
 app.add_typer(credit.app, name="credit")
 app.add_typer(account.app, name="account")

@@ -24,6 +24,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from costmeter.store.access_tables import AuditRow as AuditRow
 from costmeter.store.access_tables import KeyRow as KeyRow
+from costmeter.store.console_tables import ImportedCostRow as ImportedCostRow
+from costmeter.store.console_tables import ImportedUsageRow as ImportedUsageRow
+from costmeter.store.console_tables import ImportRow as ImportRow
+from costmeter.store.console_tables import ObservationRow as ObservationRow
 from costmeter.store.credit_tables import CreditBalanceRow as CreditBalanceRow
 from costmeter.store.credit_tables import CreditRow as CreditRow
 from costmeter.store.credit_tables import CreditVoidRow as CreditVoidRow
@@ -42,7 +46,8 @@ PARTITIONED = ("usage_event", "charge", "deduction")
 # Rows of these are never updated or deleted: the migrations forbid it by triggers.
 ADDED_ONLY = (
     "identity", "usage_event", "price_edition", "charge", "deduction", "credit", "credit_void", "repayment", "expiry",
-    "journal_entry", "journal_line", "account_freeze", "audit_entry",
+    "journal_entry", "journal_line", "account_freeze", "audit_entry", "console_import", "imported_usage",
+    "imported_cost",
 )  # fmt: skip
 _BY_COMPLETION = {"postgresql_partition_by": "RANGE (completed_at)"}
 

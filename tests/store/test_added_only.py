@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from costmeter.services.freeze_account import freeze_account
+from costmeter.services.import_export import import_export
+from costmeter.services.read_console import read_console
 from costmeter.services.void_credit import void_credit
+from costmeter.store.accounts import Home
 from costmeter.store.tables import ADDED_ONLY, Table
+from tests.exported import amount_row, an_export, cost_row
 from tests.make import NOW, an_event, at, grant, post, record_and_post, rows, top_up
 
 TABLES = {mapper.class_.__tablename__: mapper.class_ for mapper in Table.registry.mappers}
 
 
 @pytest.fixture
-def full(engine: Engine) -> Engine:
+def full(engine: Engine, tmp_path: Path) -> Engine:
     """A database with at least one row in every table of facts."""
     top_up(engine, "0.50", "2025-03-01T00:00:00Z")
     record_and_post(engine, an_event())
@@ -24,6 +30,8 @@ def full(engine: Engine) -> Engine:
     post(engine)
     grant(engine, "1.00", "2025-03-04T00:00:00Z", reference="wrong")
     void_credit(engine, "default", "wrong", reason="granted twice", by="Ada", now=at(NOW))
+    read = read_console(an_export(tmp_path / "e.zip", [amount_row()], [cost_row()]))
+    import_export(engine, "default", read, by="Ada", home=Home(), now=at(NOW))
     freeze_account(engine, "default", by="verify", reason="a test", now=at(NOW))
     return engine
 
