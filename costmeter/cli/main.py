@@ -28,6 +28,7 @@ from costmeter.cli import (
     prices,
     quarantine,
     quote,
+    reconcile,
     record,
     report,
     reprice,
@@ -49,6 +50,7 @@ app.command()(reprice.reprice)
 app.add_typer(export.app, name="export")
 app.add_typer(imports.app, name="import")
 app.command()(balance.balance)
+app.add_typer(reconcile.app, name="reconcile")
 app.add_typer(credit.app, name="credit")
 app.add_typer(account.app, name="account")
 app.command()(quote.quote)

@@ -9,7 +9,7 @@ CostmeterError
  +- ForbiddenError    what a key may not do
  +- DetachedError     calls of a month that was detached are needed
  +- FrozenError       the ledger of an account does not add up, and nothing is posted to it
- +- ServiceError      what a costmeter server refuses, or that it cannot be reached
+ +- ServiceError      what a costmeter server or DeepSeek refuses, or that it cannot be reached
  +- FullError         the database has no room for more
  +- SetupError        the installation: schema, database, missing package
 """
@@ -77,7 +77,7 @@ class FullError(CostmeterError):
 
 
 class ServiceError(CostmeterError):
-    """A costmeter server refuses a request, or cannot be reached (`status` is None then)."""
+    """A costmeter server or DeepSeek refuses a request, or cannot be reached (`status` is None then)."""
 
     def __init__(
         self, message: str, *, status: int | None = None, kind: str | None = None, field: str | None = None

@@ -49,10 +49,11 @@ def test_no_row_of_facts_can_be_changed_or_deleted(full: Engine) -> None:
 
 
 def test_what_is_not_a_fact_is_named(full: Engine) -> None:
-    """Projections may be dropped and rebuilt, and quarantine, periods, accounts, keys and runs a state."""
+    """Projections may be dropped and rebuilt, and quarantine, observations, periods, keys and runs have a state."""
     assert set(TABLES) - set(ADDED_ONLY) == {
         "account",
         "api_key",
+        "balance_observation",
         "checkpoint",
         "credit_balance",
         "detached_month",
