@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from costmeter.core.money import parse_amount
 from costmeter.core.periods import format_instant
 from costmeter.core.price_book import PriceBook
+from costmeter.prices.read import read_edition
 from costmeter.services.add_credit import NewCredit, add_credit
 from costmeter.services.post_charges import post_charges
 from costmeter.services.reconcile_balance import reconcile_balance
@@ -107,3 +108,11 @@ def twin_books(engine: Engine, priced_by: PriceBook | None = None) -> Iterator[T
     clock = SimulatorClock(BEGIN)
     with Simulator(clock, topped_up="0") as simulator:
         yield TwinBooks(engine, simulator, clock, priced_by or book())
+
+
+def wrong_book() -> PriceBook:
+    """The built-in book with 1.30 instead of 1.20 for output at peak hours."""
+    text = book().text
+    right = r"output = \"1.20\""
+    assert text.count(right) == 1
+    return read_edition(text.replace(right, right.replace("1.20", "1.30")))

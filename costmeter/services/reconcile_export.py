@@ -65,12 +65,15 @@ def reconcile_export(connection: Connection, account: str, read: ReadFile) -> Re
 
 def _check_imported(connection: Connection, account: str, intervals: Sequence[Interval]) -> None:
     """Imported sums can be compared where they lie in one interval of the export."""
-    starts = [interval.start for interval in intervals]
+    ends = [interval.end for interval in intervals]
     for kept in imported.intervals(connection, account):
-        place = bisect_right(starts, kept.start) - 1
-        if place >= 0 and kept.start < intervals[place].end < kept.end:
-            remedy = f"is part of {kept}, which was imported as one; compare an export of such intervals"
-            raise InputError("interval", str(intervals[place]), remedy)
+        place = bisect_right(ends, kept.start)  # the first that ends after it begins
+        if place == len(intervals) or intervals[place].start >= kept.end:
+            continue
+        asked = intervals[place]
+        if kept.start < asked.start or asked.end < kept.end:
+            remedy = f"cuts {kept}, which was imported as one; compare an export of such intervals"
+            raise InputError("interval", str(asked), remedy)
 
 
 def _recorded(connection: Connection, account: str, interval: Interval) -> dict[str, Amounts]:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from costmeter.store import observations
 from costmeter.store.engine import reading
 from costmeter.store.observations import AGREED, OPEN, Observation
 from tests.make import an_event, an_unmetered, book
-from tests.twin_books import BEGIN, MILLION, OFF_PEAK, OURS, PEAK, VENDORS, TwinBooks, twin_books
+from tests.twin_books import BEGIN, MILLION, OFF_PEAK, OURS, PEAK, VENDORS, TwinBooks, twin_books, wrong_book
 
 DAY = timedelta(days=1)
 
@@ -226,9 +227,7 @@ def test_less_than_the_last_printed_digit_agrees_and_that_digit_does_not(begun: 
         return {"balance_infos": [info, {**info, "currency": "CNY"}]}
 
     for amount, status in ((total + sign * (UNITS // 100 - 1), AGREED), (total + sign * UNITS // 100, OPEN)):
-        seen = reconcile_balance(
-            begun.engine, "default", lambda a=amount: printed(a), book=book(), clock=begun.clock.now
-        )  # type: ignore[misc]
+        seen = reconcile_balance(begun.engine, "default", partial(printed, amount), book=book(), clock=begun.clock.now)
         assert seen.status == status
 
 
@@ -249,8 +248,8 @@ def test_calls_that_end_while_the_vendor_is_asked_are_in_the_answer_or_not(begun
 
     for count in range(3):
         seen = reconcile_balance(
-            begun.engine, "default", lambda n=count: ask_between(n), book=book(), clock=begun.clock.now
-        )  # type: ignore[misc]
+            begun.engine, "default", partial(ask_between, count), book=book(), clock=begun.clock.now
+        )
         assert seen.status == AGREED
         assert seen.version_before < seen.version
 
@@ -269,13 +268,3 @@ class TestRefusals:
     def test_an_account_that_is_not_there_is_an_error(self, engine: Engine) -> None:
         with pytest.raises(NotFoundError):
             reconcile_balance(engine, "nobody", pytest.fail, book=book(), clock=lambda: BEGIN)
-
-
-def wrong_book() -> Any:
-    """The built-in book with 1.30 instead of 1.20 for output at peak hours."""
-    from costmeter.prices.read import read_edition
-
-    text = book().text
-    right = r"output = \"1.20\""
-    assert text.count(right) == 1
-    return read_edition(text.replace(right, right.replace("1.20", "1.30")))
