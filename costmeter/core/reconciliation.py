@@ -153,7 +153,8 @@ def _price(difference: Pots, evidence: Evidence) -> Iterator[Finding]:
             + (", which the price book has at another time" if listed else "")
             + (f", over {len(telling)} observations alike" if len(telling) > 1 else "")
         )
-        yield _finding(PRICE, -tokens * (rate - bucket.rate), difference, True, 1, said)
+        rank = 1 if len(telling) > 1 else 2
+        yield _finding(PRICE, -tokens * (rate - bucket.rate), difference, True, rank, said)
 
 
 def _rate_bounds(bucket: Bucket, stretches: Sequence[Stretch]) -> tuple[int, int] | None:
@@ -188,16 +189,17 @@ def _expiry(difference: Pots, evidence: Evidence) -> Iterator[Finding]:
         ends = "has no expiry here" if expires_at is None else f"expires here at {format_instant(expires_at)}"
         said = f"grant {credit.name} {ends} and holds {_shown(credit.held)}; granted differs by {_about(granted)}"
         if expires_at is None or expires_at > evidence.at:
-            # What it gave since it was gone at the vendor was taken from the topped-up balance there.
-            fits = abs(granted + credit.held) < ERROR and -credit.given - ERROR < topped_up < ERROR
-            amount = min(0, topped_up) - credit.held
+            # What it gave since it was gone at the vendor was taken from other credits there.
+            moved = min(max(difference.total, -credit.held - credit.given), -credit.held)
+            fits = granted < ERROR - credit.held and topped_up < ERROR
         elif evidence.since is None or expires_at > evidence.since:
-            fits, amount = granted > -ERROR and topped_up > -ERROR, credit.held
+            moved, fits = credit.held, granted > -ERROR and topped_up > -ERROR
         else:
             continue
-        is_near = expires_at is None or abs(expires_at - evidence.at) <= NEAR_EXPIRY
-        if amount * difference.total > 0:
-            yield _finding(EXPIRY, amount, difference, fits, 1 if is_near else 3, said)
+        is_near = expires_at is not None and abs(expires_at - evidence.at) <= NEAR_EXPIRY
+        is_about_all = 10 * (abs(difference.total) - credit.held) <= credit.held
+        if moved * difference.total > 0:
+            yield _finding(EXPIRY, moved, difference, fits, 1 if is_near or is_about_all else 4, said)
 
 
 def _credit_amount(difference: Pots, evidence: Evidence) -> Iterator[Finding]:
