@@ -106,9 +106,9 @@ def explain(difference: Pots, evidence: Evidence) -> list[Finding]:
     return sorted(found, key=lambda finding: (not finding.fits, finding.rank, abs(finding.left)))
 
 
-def _finding(kind: str, amount: int, difference: Pots, is_likely: bool, rank: int, said: str) -> Finding:
+def _finding(kind: str, amount: int, difference: Pots, said: str, *, fits: bool, rank: int) -> Finding:
     left = difference.total - amount
-    return Finding(kind, amount, left, is_likely and abs(left) < ERROR, rank, said)
+    return Finding(kind, amount, left, fits and abs(left) < ERROR, rank, said)
 
 
 def _unposted(difference: Pots, evidence: Evidence) -> Iterator[Finding]:
@@ -116,7 +116,9 @@ def _unposted(difference: Pots, evidence: Evidence) -> Iterator[Finding]:
         said = (
             f"{evidence.unposted_calls:,} calls are recorded and not posted; they cost {_shown(evidence.unposted_cost)}"
         )
-        yield _finding(UNPOSTED, -evidence.unposted_cost, difference, _is_usage(difference, evidence), 0, said)
+        yield _finding(
+            UNPOSTED, -evidence.unposted_cost, difference, said, fits=_is_usage(difference, evidence), rank=0
+        )
 
 
 def _clock(difference: Pots, evidence: Evidence) -> Iterator[Finding]:
@@ -127,7 +129,7 @@ def _clock(difference: Pots, evidence: Evidence) -> Iterator[Finding]:
     amount = -min(max(-difference.total, low), high)
     more = _between(low, high)
     said = f"{evidence.clock_calls:,} calls are near a band edge: by the vendor's clock they cost {more} more"
-    yield _finding(CLOCK, amount, difference, _is_usage(difference, evidence), 1, said)
+    yield _finding(CLOCK, amount, difference, said, fits=_is_usage(difference, evidence), rank=1)
 
 
 def _price(difference: Pots, evidence: Evidence) -> Iterator[Finding]:
@@ -154,7 +156,7 @@ def _price(difference: Pots, evidence: Evidence) -> Iterator[Finding]:
             + (f", over {len(telling)} observations alike" if len(telling) > 1 else "")
         )
         rank = 1 if len(telling) > 1 else 2
-        yield _finding(PRICE, -tokens * (rate - bucket.rate), difference, True, rank, said)
+        yield _finding(PRICE, -tokens * (rate - bucket.rate), difference, said, fits=True, rank=rank)
 
 
 def _rate_bounds(bucket: Bucket, stretches: Sequence[Stretch]) -> tuple[int, int] | None:
@@ -199,7 +201,7 @@ def _expiry(difference: Pots, evidence: Evidence) -> Iterator[Finding]:
         is_near = expires_at is not None and abs(expires_at - evidence.at) <= NEAR_EXPIRY
         is_about_all = 10 * (abs(difference.total) - credit.held) <= credit.held
         if moved * difference.total > 0:
-            yield _finding(EXPIRY, moved, difference, fits, 1 if is_near or is_about_all else 4, said)
+            yield _finding(EXPIRY, moved, difference, said, fits=fits, rank=1 if is_near or is_about_all else 4)
 
 
 def _credit_amount(difference: Pots, evidence: Evidence) -> Iterator[Finding]:
@@ -215,7 +217,7 @@ def _credit_amount(difference: Pots, evidence: Evidence) -> Iterator[Finding]:
         said = f"credit {credit.name} is booked as {booked}; {other_amount} would explain it"
         if abs(credit.amount + mine) < ERROR:
             said = f"credit {credit.name} of {booked} is booked, and the vendor does not have it"
-        yield _finding(kind, mine, difference, True, 1 if _is_round(mine) else 4, said)
+        yield _finding(kind, mine, difference, said, fits=True, rank=1 if _is_round(mine) else 4)
 
 
 def _unknown_credit(difference: Pots, evidence: Evidence) -> Iterator[Finding]:
@@ -223,12 +225,12 @@ def _unknown_credit(difference: Pots, evidence: Evidence) -> Iterator[Finding]:
     granted, topped_up = difference
     if topped_up >= PRECISION and abs(granted) < ERROR:
         said = f"the topped-up balance is {_about(topped_up)} more than what was entered comes to"
-        yield _finding(UNKNOWN_TOP_UP, topped_up, difference, True, 2 if _is_round(topped_up) else 5, said)
+        yield _finding(UNKNOWN_TOP_UP, topped_up, difference, said, fits=True, rank=2 if _is_round(topped_up) else 5)
     spent = sum(credit.given for credit in evidence.credits if credit.kind == TOPPED_UP)
     if difference.total >= PRECISION and granted > -ERROR and -ERROR < topped_up < spent + ERROR:
         said = f"the granted balance is {_about(granted)} more, and calls took {_about(topped_up)} less from topped up"
         rank = 2 if granted >= PRECISION and _is_round(difference.total) else 5
-        yield _finding(UNKNOWN_GRANT, difference.total, difference, True, rank, said)
+        yield _finding(UNKNOWN_GRANT, difference.total, difference, said, fits=True, rank=rank)
 
 
 def _unmetered(difference: Pots, evidence: Evidence) -> Iterator[Finding]:
@@ -242,7 +244,7 @@ def _unmetered(difference: Pots, evidence: Evidence) -> Iterator[Finding]:
         "from half as much to half as much again"
     )
     amount = difference.total if is_near else -estimate
-    yield _finding(UNMETERED, amount, difference, is_near, 2, said)
+    yield _finding(UNMETERED, amount, difference, said, fits=is_near, rank=2)
 
 
 def _usage(difference: Pots, evidence: Evidence) -> Iterator[Finding]:
@@ -254,10 +256,10 @@ def _usage(difference: Pots, evidence: Evidence) -> Iterator[Finding]:
         said = (
             f"calls of {_about(-total)} went past the recorder: another program, another key, or a spool not delivered"
         )
-        yield _finding(UNRECORDED, total, difference, True, 3, said)
+        yield _finding(UNRECORDED, total, difference, said, fits=True, rank=3)
     else:
         said = f"calls of {_about(total)} are recorded that the vendor has not billed, or not yet"
-        yield _finding(UNBILLED, total, difference, True, 6, said)
+        yield _finding(UNBILLED, total, difference, said, fits=True, rank=6)
 
 
 def _is_usage(difference: Pots, evidence: Evidence) -> bool:

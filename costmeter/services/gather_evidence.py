@@ -37,7 +37,7 @@ def gather_evidence(
     `before` are the observations between the two whose differences are open, `difference` that of the one to explain.
     """
     name, currency = account.account, account.currency
-    stretches = [*_stretches(connection, account, since, before, difference, at)]
+    stretches = [*_stretches(connection, account, since, before, difference=difference, at=at)]
     near = movements.near_band_edges(connection, name, since, at)
     unmetered = movements.unmetered(connection, name, since, at)
     waiting = movements.unposted(connection, name, at)
@@ -62,6 +62,7 @@ def _stretches(
     account: Account,
     since: datetime | None,
     before: Sequence[Observation],
+    *,
     difference: Pots,
     at: datetime,
 ) -> Iterable[Stretch]:

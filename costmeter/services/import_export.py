@@ -48,10 +48,10 @@ def import_export(engine: Engine, account: str, read: ReadFile, *, by: str, home
     vendor has done that. DetachedError where calls at that time are detached.
     """
     name, by = check_account(account), check_said(by, "by")
-    return in_transaction(engine, lambda connection: _import(connection, name, read, by, home, now))
+    return in_transaction(engine, lambda connection: _import(connection, name, read, by=by, home=home, now=now))
 
 
-def _import(connection: Connection, name: str, read: ReadFile, by: str, home: Home, now: datetime) -> ImportTally:
+def _import(connection: Connection, name: str, read: ReadFile, *, by: str, home: Home, now: datetime) -> ImportTally:
     export, tally = read.export, ImportTally(refused=list(read.export.refused))
     currency = export.currencies[0] if len(export.currencies) == 1 else home.currency
     accounts.make_missing(connection, [name], Home(currency, home.timezone), now)

@@ -62,7 +62,7 @@ def files(connection: Connection, account: str) -> list[ImportedFile]:
 def add_usage(connection: Connection, account: str, import_id: bytes, rows: Iterable[UsageRow]) -> None:
     found = [
         {
-            **_common(account, import_id, row),
+            **_of_row(account, import_id, row),
             "api_key": row.api_key,
             "key_fingerprint": row.key,
             "meter": row.meter,
@@ -76,13 +76,13 @@ def add_usage(connection: Connection, account: str, import_id: bytes, rows: Iter
 
 def add_costs(connection: Connection, account: str, import_id: bytes, rows: Iterable[CostRow]) -> None:
     found = [
-        {**_common(account, import_id, row), "wallet": row.wallet, "currency": row.currency, "cost": row.cost}
+        {**_of_row(account, import_id, row), "wallet": row.wallet, "currency": row.currency, "cost": row.cost}
         for row in rows
     ]
     bulk.add(connection, ImportedCostRow, found)
 
 
-def _common(account: str, import_id: bytes, row: UsageRow | CostRow) -> dict[str, Any]:
+def _of_row(account: str, import_id: bytes, row: UsageRow | CostRow) -> dict[str, Any]:
     start, end = row.interval
     shared = {"account": account, "slot": row.slot, "import_id": import_id, "model": row.model}
     return {**shared, "starts_at": start, "ends_at": end}
