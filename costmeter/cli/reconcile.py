@@ -24,7 +24,8 @@ from costmeter.services.explain_observation import explain_observation
 from costmeter.services.read_console import read_console
 from costmeter.services.reconcile_balance import reconcile_balance
 from costmeter.services.reconcile_export import Reconciled, reconcile_export
-from costmeter.store import observations
+from costmeter.store import accounts, observations
+from costmeter.store.engine import reading
 from costmeter.store.observations import AGREED, EXPLAINED, OPEN, Observation
 
 app = typer.Typer(help="Compare what is recorded with DeepSeek's own books.")
@@ -62,10 +63,13 @@ def balance(
     with database() as engine:
         book = wiring.price_book()
         seen = reconcile_balance(engine, account, ask, book=book, clock=lambda: datetime.now(UTC), currency=currency)
+        with reading(engine) as connection:
+            found = accounts.get(connection, account)
     if as_json:
         print_json(_shape(seen))
     else:
         _print(seen)
+    note_frozen([found])
     raise typer.Exit(int(seen.status == OPEN))
 
 
@@ -204,7 +208,14 @@ def _print(seen: Observation) -> None:
 def _result(found: Reconciled, name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     refused = [row._asdict() for row in found.refused]
     same = {"file": name, "account": found.account.account, "currency": found.account.currency}
-    return {**same, "intervals": len(found.intervals), "agrees": found.agrees, "differences": rows, "refused": refused}
+    return {
+        **same,
+        "intervals": len(found.intervals),
+        "agrees": found.agrees,
+        "differences": rows,
+        "unmetered": found.unmetered,
+        "refused": refused,
+    }
 
 
 def _write_csv(out: TextIO, rows: list[dict[str, Any]]) -> None:
@@ -224,5 +235,9 @@ def _print_table(found: Reconciled, rows: list[dict[str, Any]]) -> None:
             _SIDES, [["" if row[name] is None else row[name] for name in _COLUMNS] for row in rows], title=of_what
         )
         print_line(f"{len(rows):,} differences in {len(found.intervals):,} intervals")
+        if found.unmetered:
+            print_line(
+                f"{found.unmetered:,} calls of that time are unmetered: what they used may be what is missing here"
+            )
     else:
         print_line(f"{of_what}: {len(found.intervals):,} intervals agree to the last digit")

@@ -14,7 +14,7 @@ from costmeter.core.console_export import REQUESTS, Interval, Refused, overlappi
 from costmeter.core.errors import InputError
 from costmeter.core.export_comparison import Amounts, Difference, compare
 from costmeter.core.ledger import GRANTED
-from costmeter.core.periods import Period
+from costmeter.core.periods import MICROSECOND, Period
 from costmeter.core.price_book import TOKEN_METERS
 from costmeter.services.read_console import ReadFile
 from costmeter.store import accounts, detached, imported, movements
@@ -25,12 +25,16 @@ from costmeter.store.tables import ChargeRow
 
 
 class Reconciled(NamedTuple):
-    """What was compared, and where the two sides differ; rows that could not be read are in `refused`."""
+    """What was compared, and where the two sides differ; rows that could not be read are in `refused`.
+
+    `unmetered` is how many calls of that time have no tokens here, as nobody saw their usage; the vendor may have them.
+    """
 
     account: Account
     intervals: list[Interval]
     differences: list[Difference]
     refused: tuple[Refused, ...]
+    unmetered: int
 
     @property
     def agrees(self) -> bool:
@@ -41,7 +45,7 @@ def reconcile_export(connection: Connection, account: str, read: ReadFile) -> Re
     """The export against charges, and against what was imported, of calls completed in its intervals.
 
     InputError where the export is of another currency than the account, has no row to compare, or has intervals that
-    overlap; DetachedError where calls of that time are detached. Unmetered calls have no tokens on our side.
+    overlap; DetachedError where calls of that time are detached.
     """
     found, export = accounts.get(connection, account), read.export
     intervals = export.intervals
@@ -60,7 +64,9 @@ def reconcile_export(connection: Connection, account: str, read: ReadFile) -> Re
     for interval in (*intervals, *gaps):
         for model, amounts in _recorded(connection, found.account, interval).items():
             recorded[interval, model] = amounts
-    return Reconciled(found, intervals, compare(export, recorded), export.refused)
+    first, last = intervals[0].start - MICROSECOND, intervals[-1].end - MICROSECOND
+    unmetered = len(movements.unmetered(connection, found.account, first, last))
+    return Reconciled(found, intervals, compare(export, recorded), export.refused, unmetered)
 
 
 def _check_imported(connection: Connection, account: str, intervals: Sequence[Interval]) -> None:

@@ -51,6 +51,21 @@ class ImportRow(Table):
     imported_by: Mapped[str] = mapped_column(Name)
 
 
+class ImportVoidRow(Table):
+    """An import that was taken back, why and by whom: its rows count no more."""
+
+    __tablename__ = "import_void"
+    __table_args__ = (
+        ForeignKeyConstraint(["account", "import_id"], ["console_import.account", "console_import.import_id"]),
+    )
+
+    account: Mapped[str] = mapped_column(String(64), primary_key=True)
+    import_id: Mapped[bytes] = mapped_column(primary_key=True)
+    voided_at: Mapped[datetime]
+    by_whom: Mapped[str] = mapped_column(Name)
+    reason: Mapped[str]
+
+
 class ImportedUsageRow(Table):
     """What one key used of one meter at one price in an interval: history, no single calls."""
 
@@ -59,11 +74,12 @@ class ImportedUsageRow(Table):
         ForeignKeyConstraint(["account", "import_id"], ["console_import.account", "console_import.import_id"]),
         CheckConstraint("amount >= 0", name="imported_usage_is_used"),
         Index("imported_usage_by_start", "account", "starts_at", info=serves("statement of a month, import")),
+        Index("imported_usage_by_slot", "account", "slot", info=serves("import: what is there already")),
     )
 
     account: Mapped[str] = mapped_column(String(64), primary_key=True)
+    import_id: Mapped[bytes] = mapped_column(primary_key=True)
     slot: Mapped[bytes] = mapped_column(primary_key=True)  # a digest of all but the amount
-    import_id: Mapped[bytes]
     starts_at: Mapped[datetime]
     ends_at: Mapped[datetime]
     model: Mapped[str] = mapped_column(Name)
@@ -82,11 +98,12 @@ class ImportedCostRow(Table):
         ForeignKeyConstraint(["account", "import_id"], ["console_import.account", "console_import.import_id"]),
         CheckConstraint("cost >= 0", name="imported_cost_is_paid"),
         Index("imported_cost_by_start", "account", "starts_at", info=serves("statement of a month, import")),
+        Index("imported_cost_by_slot", "account", "slot", info=serves("import: what is there already")),
     )
 
     account: Mapped[str] = mapped_column(String(64), primary_key=True)
+    import_id: Mapped[bytes] = mapped_column(primary_key=True)
     slot: Mapped[bytes] = mapped_column(primary_key=True)  # a digest of all but the cost
-    import_id: Mapped[bytes]
     starts_at: Mapped[datetime]
     ends_at: Mapped[datetime]
     model: Mapped[str] = mapped_column(Name)

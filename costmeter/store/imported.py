@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, exists, func, insert, or_, select, union
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, or_, select, union
 
 from costmeter.core.console_export import CostRow, Interval, UsageRow
 from costmeter.core.events import UNMETERED
@@ -14,20 +14,37 @@ from costmeter.core.periods import month_period
 from costmeter.store import bulk
 from costmeter.store.accounts import Account
 from costmeter.store.events import CHUNK
-from costmeter.store.tables import ChargeRow, EventRow, ImportedCostRow, ImportedUsageRow, ImportRow, PendingRow
+from costmeter.store.tables import (
+    ChargeRow,
+    EventRow,
+    ImportedCostRow,
+    ImportedUsageRow,
+    ImportRow,
+    ImportVoidRow,
+    PendingRow,
+)
 from costmeter.store.types import join_halves, sum_halves
 
 Imported = type[ImportedUsageRow] | type[ImportedCostRow]
 
 
+class ImportVoid(NamedTuple):
+    """That an import was taken back: when, by whom and why."""
+
+    voided_at: datetime
+    by_whom: str
+    reason: str
+
+
 class ImportedFile(NamedTuple):
-    """A file that rows were taken from, who took them and when."""
+    """A file that rows were taken from, who took them and when, and whether that was taken back."""
 
     import_id: bytes
     name: str
     sha256: str
     imported_at: datetime
     imported_by: str
+    void: ImportVoid | None = None
 
 
 class ImportedUsage(NamedTuple):
@@ -49,14 +66,26 @@ class ImportedCost(NamedTuple):
 
 
 def add_file(connection: Connection, account: str, file: ImportedFile) -> None:
-    connection.execute(insert(ImportRow), {"account": account, **file._asdict()})
+    row = file._asdict()
+    del row["void"]
+    connection.execute(insert(ImportRow), {"account": account, **row})
+
+
+def add_void(connection: Connection, account: str, import_id: bytes, void: ImportVoid) -> None:
+    connection.execute(insert(ImportVoidRow), {"account": account, "import_id": import_id, **void._asdict()})
 
 
 def files(connection: Connection, account: str) -> list[ImportedFile]:
-    """The files that rows of an account were taken from, in that order."""
-    columns = [getattr(ImportRow, name) for name in ImportedFile._fields]
-    query = select(*columns).where(ImportRow.account == account).order_by(ImportRow.import_id)
-    return [ImportedFile(*row) for row in connection.execute(query)]
+    """The files that rows of an account were taken from, in that order, voided ones included."""
+    columns = [getattr(ImportRow, name) for name in ImportedFile._fields[:5]]
+    voids = [getattr(ImportVoidRow, name) for name in ImportVoid._fields]
+    query = select(*columns, *voids).outerjoin(ImportVoidRow, _of_one_import(ImportRow, ImportVoidRow))
+    query = query.where(ImportRow.account == account).order_by(ImportRow.import_id)
+    found = []
+    for row in connection.execute(query):
+        void = None if row.voided_at is None else ImportVoid(*row[5:])
+        found.append(ImportedFile(*row[:5])._replace(void=void))
+    return found
 
 
 def add_usage(connection: Connection, account: str, import_id: bytes, rows: Iterable[UsageRow]) -> None:
@@ -89,13 +118,13 @@ def _of_row(account: str, import_id: bytes, row: UsageRow | CostRow) -> dict[str
 
 
 def amounts(connection: Connection, account: str, slots: Collection[bytes], table: Imported) -> dict[bytes, int]:
-    """The amount or cost that is stored for each of these slots, where there is one."""
+    """The amount or cost that is kept for each of these slots, where there is one."""
     column = ImportedUsageRow.amount if table is ImportedUsageRow else ImportedCostRow.cost
     found: dict[bytes, int] = {}
     ordered = sorted(slots)
     for start in range(0, len(ordered), CHUNK):
         asked = ordered[start : start + CHUNK]
-        query = select(table.slot, column).where(table.account == account, table.slot.in_(asked))
+        query = select(table.slot, column).where(table.account == account, table.slot.in_(asked), _counts(table))
         found |= {row[0]: row[1] for row in connection.execute(query)}
     return found
 
@@ -103,7 +132,9 @@ def amounts(connection: Connection, account: str, slots: Collection[bytes], tabl
 def intervals(connection: Connection, account: str) -> list[Interval]:
     """The intervals of all that was imported; no two share an instant."""
     both = [
-        select(table.starts_at.label("start"), table.ends_at.label("end")).where(table.account == account)
+        select(table.starts_at.label("start"), table.ends_at.label("end")).where(
+            table.account == account, _counts(table)
+        )
         for table in (ImportedUsageRow, ImportedCostRow)
     ]
     query = union(*both).subquery()
@@ -157,7 +188,16 @@ def costs_between(connection: Connection, account: str, asked: Interval) -> list
 
 
 def _begins_in(table: Any, account: str, asked: Interval) -> Sequence[Any]:
-    return table.account == account, table.starts_at >= asked.start, table.starts_at < asked.end
+    return table.account == account, table.starts_at >= asked.start, table.starts_at < asked.end, _counts(table)
+
+
+def _counts(table: Any) -> ColumnElement[bool]:
+    """The condition that a row's import was not taken back."""
+    return ~exists().where(_of_one_import(table, ImportVoidRow))
+
+
+def _of_one_import(left: Any, right: Any) -> ColumnElement[bool]:
+    return and_(left.account == right.account, left.import_id == right.import_id)
 
 
 def _month(account: Account, month: str) -> Interval:

@@ -15,7 +15,7 @@ depends_on = None
 instant = sa.BigInteger().with_variant(postgresql.TIMESTAMP(timezone=True), "postgresql")
 json = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 total = sa.Text().with_variant(sa.Numeric(38, 0), "postgresql")
-ADDED_ONLY = ("console_import", "imported_usage", "imported_cost")
+ADDED_ONLY = ("console_import", "import_void", "imported_usage", "imported_cost")
 
 
 def upgrade() -> None:
@@ -54,6 +54,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account", "import_id"),
         sa.ForeignKeyConstraint(["account"], ["account.account"]),
     )
+    op.create_table(
+        "import_void",
+        sa.Column("account", sa.String(64), nullable=False),
+        sa.Column("import_id", sa.LargeBinary(16), nullable=False),
+        sa.Column("voided_at", instant, nullable=False),
+        sa.Column("by_whom", sa.String(256), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("account", "import_id"),
+        sa.ForeignKeyConstraint(["account", "import_id"], ["console_import.account", "console_import.import_id"]),
+    )
     _create_imported(
         "imported_usage",
         sa.Column("api_key", sa.String(256), nullable=False),
@@ -78,16 +88,17 @@ def _create_imported(name: str, *columns: sa.Column[object] | sa.CheckConstraint
     op.create_table(
         name,
         sa.Column("account", sa.String(64), nullable=False),
-        sa.Column("slot", sa.LargeBinary(16), nullable=False),
         sa.Column("import_id", sa.LargeBinary(16), nullable=False),
+        sa.Column("slot", sa.LargeBinary(16), nullable=False),
         sa.Column("starts_at", instant, nullable=False),
         sa.Column("ends_at", instant, nullable=False),
         sa.Column("model", sa.String(256), nullable=False),
         *columns,
-        sa.PrimaryKeyConstraint("account", "slot"),
+        sa.PrimaryKeyConstraint("account", "import_id", "slot"),
         sa.ForeignKeyConstraint(["account", "import_id"], ["console_import.account", "console_import.import_id"]),
     )
     op.create_index(f"{name}_by_start", name, ["account", "starts_at"])
+    op.create_index(f"{name}_by_slot", name, ["account", "slot"])
 
 
 def _forbid_changes(table: str) -> None:
@@ -107,5 +118,6 @@ def _forbid_changes(table: str) -> None:
 def downgrade() -> None:
     op.drop_table("imported_cost")
     op.drop_table("imported_usage")
+    op.drop_table("import_void")
     op.drop_table("console_import")
     op.drop_table("balance_observation")

@@ -38,6 +38,26 @@ def test_it_ends_by_2_where_no_row_could_be_used(run: Run, sqlite: str, tmp_path
     assert "... and 10 more; --json lists them all" in ran.err
 
 
+def test_an_import_is_listed_and_taken_back(run: Run, database: str, tmp_path: Path) -> None:
+    run("import", "export", an_export(tmp_path / "e.zip", [amount_row()], []), "--by", "Ada")
+    (listed,) = run("import", "list", "--json").json
+    assert (listed["file"], listed["by"], listed["voided"]) == ("e.zip", "Ada", None)
+    said = run("import", "void", listed["import"], "--reason", "of another team", "--by", "Bo").done
+    assert said == "voided the import of e.zip\n"
+    assert "Bo: of another team" in run("import", "list").done
+    assert run("import", "void", listed["import"], "--reason", "again").refused.endswith("by Bo: of another team")
+
+
+def test_doctor_tells_of_calls_that_were_recorded_into_imported_days(run: Run, sqlite: str, tmp_path: Path) -> None:
+    run("import", "export", an_export(tmp_path / "e.zip", [amount_row(time=MARCH)], []))
+    assert run("doctor").code == 0
+    run("record", write(tmp_path / "calls.ndjson", an_event()))
+    ran = run("doctor")
+    assert ran.code == 1
+    first = "the first 2025-03-03T00:00:00Z to 2025-03-04T00:00:00Z; they count twice: void the import"
+    assert f"account default has recorded calls in 1 imported intervals, {first}" in ran.out
+
+
 def test_what_is_no_export_is_one_line(run: Run, sqlite: str, tmp_path: Path) -> None:
     (tmp_path / "e.zip").write_text("none")
     assert run("import", "export", tmp_path / "e.zip").refused.startswith("file 'e.zip': is no ZIP that can be read")

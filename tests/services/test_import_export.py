@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from costmeter.core.errors import InputError
+from costmeter.core.errors import ConflictError, InputError, NotFoundError
 from costmeter.core.money import format_amount
 from costmeter.services.import_export import ImportTally, import_export
 from costmeter.services.read_console import read_console
 from costmeter.services.verify import verify
+from costmeter.services.void_import import void_import
 from costmeter.store import accounts, audit, imported
 from costmeter.store.accounts import Home
 from costmeter.store.engine import reading
@@ -142,6 +143,29 @@ def test_no_balance_moves_and_the_ledger_stays_whole(engine: Engine, history: Pa
 def test_no_row_has_a_key(engine: Engine, history: Path) -> None:
     do_import(engine, history)
     assert KEY not in repr([rows(engine, table) for table in (ImportRow, ImportedUsageRow, ImportedCostRow)])
+
+
+def test_an_import_that_is_voided_counts_no_more_and_can_be_made_again(engine: Engine, history: Path) -> None:
+    do_import(engine, history)
+    with reading(engine) as connection:
+        (file,) = imported.files(connection, "default")
+    name = file.import_id.hex()
+    done = void_import(engine, "default", name, by="Ada", reason="of another team", now=at(NOW))
+    with reading(engine) as connection:
+        account = accounts.get(connection, "default")
+        assert imported.files(connection, "default") == [done]
+        assert imported.intervals(connection, "default") == []
+        assert imported.usage_of_month(connection, account, "2025-01") == []
+        assert imported.costs_of_month(connection, account, "2025-01") == []
+        (said,) = [entry for entry in audit.listed(connection, limit=10) if entry.action == "import.void"]
+    assert (said.subject, said.by_whom, said.reason) == (name, "Ada", "of another team")
+    assert counted(engine, ImportedUsageRow, ImportedCostRow) == [4, 3]
+    with pytest.raises(ConflictError, match="was voided at 2025-03-10T00:00:00Z by Ada: of another team"):
+        void_import(engine, "default", name, by="Bo", reason="again", now=at(NOW))
+    with pytest.raises(NotFoundError, match="no import '00' of account 'default'; see: costmeter import list"):
+        void_import(engine, "default", "00", by="Bo", reason="wrong", now=at(NOW))
+    assert counts(do_import(engine, history)) == (7, 0, 0, 0)
+    assert counts(do_import(engine, history)) == (0, 7, 0, 0)
 
 
 def test_nobody_imports_without_a_name(engine: Engine, history: Path) -> None:

@@ -31,7 +31,7 @@ from costmeter.simulator.exports import export_zip
 from costmeter.store.accounts import Home
 from costmeter.store.engine import open_engine, reading
 from tests.exported import amount_row, an_export, cost_row
-from tests.make import record_and_post, set_up_account
+from tests.make import an_unmetered, record_and_post, set_up_account
 from tests.twin_books import BEGIN, MILLION, OFF_PEAK, OURS, PEAK, VENDORS, TwinBooks, twin_books, wrong_book
 
 SHAPES = [
@@ -107,6 +107,15 @@ class TestDifferences:
             "from": "2026-10-13T00:00:00Z", "to": "2026-10-14T00:00:00Z", "model": "deepseek-flash", "kind": "tokens",
             "meter": "output", "price_per_million": "0.60", "recorded": "1000", "exported": "0", "difference": "-1000",
         }  # fmt: skip
+
+    def test_an_unmetered_call_is_counted_beside_what_is_missing(self, twin: TwinBooks, tmp_path: Path) -> None:
+        twin.credit("topped_up", "100")
+        twin.to(0)
+        twin.call(output=1000, only=VENDORS)
+        twin.record(an_unmetered("u", twin.clock.now().isoformat(), model="deepseek-flash"))
+        found = reconcile(twin, tmp_path)
+        assert found.unmetered == 1
+        assert (TOKENS, "output", 0, 1000) in told(found.differences)
 
     def test_another_price_is_told_as_one(self, engine: Engine, tmp_path: Path) -> None:
         with twin_books(engine, wrong_book()) as twin:

@@ -12,6 +12,7 @@ from costmeter.services.freeze_account import freeze_account
 from costmeter.services.import_export import import_export
 from costmeter.services.read_console import read_console
 from costmeter.services.void_credit import void_credit
+from costmeter.services.void_import import void_import
 from costmeter.store.accounts import Home
 from costmeter.store.tables import ADDED_ONLY, Table
 from tests.exported import amount_row, an_export, cost_row
@@ -32,6 +33,8 @@ def full(engine: Engine, tmp_path: Path) -> Engine:
     void_credit(engine, "default", "wrong", reason="granted twice", by="Ada", now=at(NOW))
     read = read_console(an_export(tmp_path / "e.zip", [amount_row()], [cost_row()]))
     import_export(engine, "default", read, by="Ada", home=Home(), now=at(NOW))
+    (file,) = rows(engine, TABLES["console_import"])
+    void_import(engine, "default", file["import_id"].hex(), by="Ada", reason="a test", now=at(NOW))
     freeze_account(engine, "default", by="verify", reason="a test", now=at(NOW))
     return engine
 
