@@ -28,16 +28,20 @@ def gather_evidence(
     book: PriceBook,
     since: datetime | None,
     before: Sequence[Observation],
+    known: Pots,
     difference: Pots,
     expected: Pots,
     at: datetime,
 ) -> Evidence:
     """What the ledger has of an account after `since` and until `at`.
 
-    `before` are the observations between the two whose differences are open, `difference` that of the one to explain.
+    `before` are the observations between the two whose differences are open; `known` is what of their differences, and
+    of the present one, was explained before, and `difference` the rest of the present one.
     """
     name, currency = account.account, account.currency
-    stretches = [*_stretches(connection, account, since, before, difference=difference, at=at)]
+    ends = [(seen.expected_at, _difference_now(connection, account, seen) - known.total) for seen in before]
+    ends.append((at, difference.total))
+    stretches = [*_stretches(connection, account, since, ends)]
     near = movements.near_band_edges(connection, name, since, at)
     unmetered = movements.unmetered(connection, name, since, at)
     waiting = movements.unposted(connection, name, at)
@@ -58,23 +62,17 @@ def gather_evidence(
 
 
 def _stretches(
-    connection: Connection,
-    account: Account,
-    since: datetime | None,
-    before: Sequence[Observation],
-    *,
-    difference: Pots,
-    at: datetime,
+    connection: Connection, account: Account, since: datetime | None, ends: Iterable[tuple[datetime, int]]
 ) -> Iterable[Stretch]:
-    """By how much the difference grew from one observation to the next, as all that is known now tells it."""
-    ends = [(seen.expected_at, _difference_now(connection, account, seen)) for seen in before]
+    """By how much the difference grew from each observation to the next, of which `ends` has instant and difference."""
     reached = 0
-    for end, total in [*ends, (at, difference.total)]:
+    for end, total in ends:
         yield Stretch(total - reached, _tokens(connection, account.account, since, end))
         since, reached = end, total
 
 
 def _difference_now(connection: Connection, account: Account, seen: Observation) -> int:
+    """The difference of an observation as all that is known now tells it."""
     return seen.observed.total - balance_at(connection, account, seen.expected_at).total
 
 

@@ -57,7 +57,11 @@ def reconcile_balance(
     began_at = clock()
     body = ask()
     asked = _Asked(read_balance(body, found.currency), found.version, began_at, clock())
-    return in_transaction(engine, lambda connection: _observe(connection, found.account, asked, book))
+    with reading(
+        engine
+    ) as connection:  # what explains a difference may take long, and must not keep calls from posting
+        seen = _observe(connection, found.account, asked, book)
+    return in_transaction(engine, lambda connection: _keep(connection, seen))
 
 
 def _check_currency(account: Account, currency: str | None) -> None:
@@ -67,13 +71,13 @@ def _check_currency(account: Account, currency: str | None) -> None:
 
 
 def _observe(connection: Connection, name: str, asked: _Asked, book: PriceBook) -> Observation:
-    account = accounts.lock(connection, name)
+    account = accounts.get(connection, name)
     _check_tracked(connection, account, asked)
     expected_at, expected = _closest(connection, account, asked)
     observed, total, body = asked.balance.pots, asked.balance.total, asked.balance.body
     seen = Observation(
         account=name,
-        number=observations.next_number(connection, name),
+        number=0,  # given when it is kept
         observed_at=asked.ended_at,
         currency=account.currency,
         granted=observed.granted,
@@ -90,9 +94,15 @@ def _observe(connection: Connection, name: str, asked: _Asked, book: PriceBook) 
         status=AGREED,
     )
     if not seen.difference.is_within_precision:
-        seen = _explained(connection, account, seen, book)
-    observations.add(connection, seen)
+        return _explained(connection, account, seen, book)
     return seen
+
+
+def _keep(connection: Connection, seen: Observation) -> Observation:
+    accounts.lock(connection, seen.account)
+    kept = seen._replace(number=observations.next_number(connection, seen.account))
+    observations.add(connection, kept)
+    return kept
 
 
 def _check_tracked(connection: Connection, account: Account, asked: _Asked) -> None:
@@ -142,6 +152,7 @@ def _explained(connection: Connection, account: Account, seen: Observation, book
         account,
         book=book,
         since=since,
+        known=known,
         before=observations.open_since(connection, account.account, number, MOST_BEFORE),
         difference=difference,
         expected=Pots(seen.expected_granted, seen.expected_topped_up),

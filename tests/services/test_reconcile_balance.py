@@ -15,10 +15,11 @@ from sqlalchemy import Engine
 from costmeter.core import reconciliation
 from costmeter.core.errors import InputError, NotFoundError
 from costmeter.core.money import UNITS
+from costmeter.services.explain_observation import explain_observation
 from costmeter.services.reconcile_balance import reconcile_balance
 from costmeter.store import observations
 from costmeter.store.engine import reading
-from costmeter.store.observations import AGREED, OPEN, Observation
+from costmeter.store.observations import AGREED, EXPLAINED, OPEN, Observation
 from tests.make import an_event, an_unmetered, book
 from tests.twin_books import BEGIN, MILLION, OFF_PEAK, OURS, PEAK, VENDORS, TwinBooks, twin_books, wrong_book
 
@@ -214,6 +215,36 @@ def test_after_it_is_put_right_the_next_observation_settles_those_before(begun: 
     assert begun.observe().status == AGREED
     with reading(begun.engine) as connection:
         assert observations.open_differences(connection, "default", begun.clock.now()) == []
+
+
+def test_an_explained_difference_is_open_no_more_and_a_new_one_is(begun: TwinBooks) -> None:
+    begun.to(2)
+    begun.credit("topped_up", "20", only=VENDORS)
+    first, second = begun.observe(), begun.observe()
+    explain_observation(begun.engine, "default", second.number, by="Ada", reason="a gift", now=begun.clock.now())
+    with reading(begun.engine) as connection:
+        assert observations.open_differences(connection, "default", begun.clock.now()) == []
+        assert observations.get(connection, "default", first.number).status == OPEN
+    assert begun.observe().status == EXPLAINED
+    begun.call(output=MILLION, only=VENDORS)
+    third = begun.observe()
+    with reading(begun.engine) as connection:
+        assert observations.open_differences(connection, "default", begun.clock.now()) == [third]
+
+
+def test_a_price_is_told_beside_a_difference_that_was_explained_before(engine: Engine) -> None:
+    with twin_books(engine, wrong_book()) as twin:
+        twin.credit("topped_up", "1000")
+        twin.credit("topped_up", "25", only=VENDORS)
+        twin.to(0)
+        twin.call(hit=MILLION, miss=MILLION)
+        seen = twin.observe()
+        explain_observation(engine, "default", seen.number, by="Ada", reason="known", now=twin.clock.now())
+        for day in range(1, 4):
+            a_day(twin, day)
+            seen = twin.observe()
+        assert kinds(seen)[0] == reconciliation.PRICE
+        assert "over 3 observations alike" in likeliest(seen)["evidence"]
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
