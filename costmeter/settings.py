@@ -66,6 +66,14 @@ class Settings(BaseSettings):
     nightly_at: time = Field(
         time(2, 17), description="when the scheduler's daily jobs begin, as HH:MM of UTC; the same for every scheduler"
     )
+    deepseek_url: str = Field("https://api.deepseek.com", description="where DeepSeek's balance is asked for")
+    deepseek_api_key: str | None = Field(
+        None, repr=False, description="the key that DeepSeek's balance is asked with; it is never stored"
+    )
+    reconcile_hours: int | None = Field(
+        None, ge=1, description="every how many hours the scheduler compares a balance with DeepSeek's; default: never"
+    )
+    reconcile_account: str = Field("default", description="the account whose balance that is")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="the least level that serve, gateway and scheduler log"
     )

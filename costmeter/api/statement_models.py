@@ -71,6 +71,7 @@ class Statement(BaseModel):
     adjustments: list[dict[str, Any]] = Field(description="what of closed months was booked in this one")
     showback: dict[str, list[dict[str, Any]]]
     imported: list[dict[str, Any]] = Field(description="usage of before costmeter, by day; no single calls")
+    imported_costs: list[dict[str, Any]]
     counts: dict[str, int]
     rounding: dict[str, Any]
     usage_rounding: dict[str, Any]

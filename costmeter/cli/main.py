@@ -23,10 +23,12 @@ from costmeter.cli import (
     doctor,
     export,
     flush,
+    imports,
     keys,
     prices,
     quarantine,
     quote,
+    reconcile,
     record,
     report,
     reprice,
@@ -49,7 +51,9 @@ app.command()(reprice.reprice)
 app.command()(statement.statement)
 app.command()(statement.close)
 app.add_typer(export.app, name="export")
+app.add_typer(imports.app, name="import")
 app.command()(balance.balance)
+app.add_typer(reconcile.app, name="reconcile")
 app.add_typer(credit.app, name="credit")
 app.add_typer(account.app, name="account")
 app.command()(quote.quote)

@@ -129,6 +129,7 @@ def print_statement(shape: dict[str, Any]) -> None:
     _print_paid(
         "Adjustments of earlier months", [(f"{row['month']} {row['model']}", row) for row in shape["adjustments"]]
     )
+    _print_imported(shape["imported"])
     for name, count in shape["counts"].items():
         if count and name != "calls":
             print_line(f"{count:>8,} {name}")
@@ -159,6 +160,13 @@ def _print_usage(shape: dict[str, Any]) -> None:
             rows.append([*first, line["meter"], f"{line['quantity']:,}", line["amount"] or "unpriced"])
     if rows:
         print_table(columns, rows, total=["total", "", "", "", "", shape["deductions"]["cost"]], title="Usage")
+
+
+def _print_imported(rows: list[dict[str, Any]]) -> None:
+    if rows:
+        columns = {"model": "left", "meter": "left", "quantity": "right", "price": "amount", "amount": "amount"}
+        cells = [[r["model"], r["meter"], f"{r['quantity']:,}", r["price"] or "", r["amount"] or ""] for r in rows]
+        print_table(columns, cells, title="From DeepSeek's console, before costmeter: no single calls")
 
 
 def _print_paid(title: str, rows: list[tuple[str, dict[str, Any]]]) -> None:

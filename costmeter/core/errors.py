@@ -10,7 +10,7 @@ CostmeterError
  +- DetachedError     calls of a month that was detached are needed
  +- NotClosableError  a month that something stands against closing
  +- FrozenError       the ledger of an account does not add up, and nothing is posted to it
- +- ServiceError      what a costmeter server refuses, or that it cannot be reached
+ +- ServiceError      what a costmeter server or DeepSeek refuses, or that it cannot be reached
  +- FullError         the database has no room for more
  +- SetupError        the installation: schema, database, missing package
 """
@@ -90,7 +90,7 @@ class FullError(CostmeterError):
 
 
 class ServiceError(CostmeterError):
-    """A costmeter server refuses a request, or cannot be reached (`status` is None then)."""
+    """A costmeter server or DeepSeek refuses a request, or cannot be reached (`status` is None then)."""
 
     def __init__(
         self, message: str, *, status: int | None = None, kind: str | None = None, field: str | None = None

@@ -66,7 +66,7 @@ class Usage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One month of one account; `credits`, `expiries`, `imported` and `lessons` are as JSON has them."""
+    """One month of one account; `credits`, `expiries` and what was imported are as JSON has them."""
 
     account: str
     month: str
@@ -80,6 +80,7 @@ class Statement:
     credits: Sequence[Mapping[str, Any]]
     expiries: Sequence[Mapping[str, Any]]
     imported: Sequence[Mapping[str, Any]]
+    imported_costs: Sequence[Mapping[str, Any]]
     counts: Mapping[str, int]
 
     @property
@@ -123,6 +124,7 @@ class Statement:
             "adjustments": self._adjustments(),
             "showback": {"project": self._showback("project"), "api_key": self._showback("api_key")},
             "imported": list(self.imported),
+            "imported_costs": list(self.imported_costs),
             "counts": dict(self.counts),
             "rounding": _rounding(self.closing.total, self._balance_column()),
             "usage_rounding": _rounding(self.parts(adjustments=False)["cost"], self._usage_column()),

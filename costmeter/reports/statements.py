@@ -95,6 +95,10 @@ def _rows(shape: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield {"section": "meter", "item": row["model"], "detail": detail, **said}
     yield {"section": "rounding", "item": "usage", "amount": shape["usage_rounding"]["difference"]}
     yield {"section": "deductions", **_paid(shape["deductions"])}
+    yield from _later_rows(shape)
+
+
+def _later_rows(shape: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for row in shape["expiries"]:
         yield {
             "section": "expiry",
@@ -107,6 +111,12 @@ def _rows(shape: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for name, rows in shape["showback"].items():
         for row in rows:
             yield {"section": name, "item": row["name"] or "", **_paid(row)}
+    for row in shape["imported"]:
+        detail = row["meter"] + (f" at {row['price']}" if row["price"] else "")
+        said = {"quantity": row["quantity"], "amount": row["amount"]}
+        yield {"section": "imported usage", "item": row["model"], "detail": detail, **said}
+    for row in shape["imported_costs"]:
+        yield {"section": "imported cost", "item": row["model"], "detail": row["wallet"], "amount": row["cost"]}
     for name, count in shape["counts"].items():
         yield {"section": "count", "item": name, "quantity": count}
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select
 
 from costmeter.core.periods import format_instant, month_after, month_period
-from costmeter.store import charges, closings, quarantine
+from costmeter.store import charges, closings, observations, quarantine
 from costmeter.store.accounts import Account
 from costmeter.store.tables import EntryRow, PendingRow, QuarantineRow
 
@@ -26,7 +26,11 @@ def blockers(connection: Connection, account: Account, month: str, *, grace: tim
     if account.frozen_at is not None:
         since = format_instant(account.frozen_at)
         found.append(Blocker(f"the account is frozen since {since} (costmeter account show)", is_final=True))
-    return [*found, *_doubts(connection, account, month)]
+    found += _doubts(connection, account, month)
+    if differences := len(observations.open_differences(connection, account.account, now)):
+        word = "observation differs" if differences == 1 else "observations differ"
+        found.append(Blocker(f"{differences:,} {word} from the books (costmeter reconcile list)"))
+    return found
 
 
 def _order(connection: Connection, account: Account, month: str) -> list[Blocker]:

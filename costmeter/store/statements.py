@@ -14,10 +14,11 @@ from costmeter.core.ledger import CORRECTION, GRANTED, OVERDRAFT, TOPPED_UP
 from costmeter.core.money import format_amount
 from costmeter.core.periods import format_instant, month_period
 from costmeter.core.statements import METERS, PARTS, Pair, Statement, Usage
-from costmeter.store import corrections, credits
+from costmeter.store import corrections, credits, imported
 from costmeter.store.accounts import Account
 from costmeter.store.credits import BookedCredit
 from costmeter.store.events import of_one_event
+from costmeter.store.imported import ImportedCost, ImportedUsage
 from costmeter.store.rollups import STATES, SUMS, charge_sums, exact_sums
 from costmeter.store.scope import Scope
 from costmeter.store.tables import ChargeRow, EntryRow, EventRow, ExpiryRow, LineRow
@@ -56,7 +57,8 @@ def read_statement(connection: Connection, account: Account, month: str, now: da
             *_corrections(connection, account.account, month),
         ],
         expiries=_expiries(connection, account.account, month),
-        imported=(),
+        imported=[_imported(one) for one in imported.usage_of_month(connection, account, month)],
+        imported_costs=[_imported_cost(one) for one in imported.costs_of_month(connection, account, month)],
         counts=counts | count_uncounted(connection, scope, in_scope),
     )
     total = _total(moved)
@@ -219,6 +221,22 @@ def _expiries(connection: Connection, account: str, month: str) -> list[dict[str
             query.group_by(ExpiryRow.credit_id).order_by(ExpiryRow.credit_id)
         )
     ]
+
+
+def _imported(used: ImportedUsage) -> dict[str, Any]:
+    """What a model used of a meter before costmeter, by the vendor's console; requests have no price."""
+    price, quantity = used.price, used.amount
+    return {
+        "model": used.model,
+        "meter": used.meter,
+        "quantity": quantity,
+        "price": None if price is None else format_amount(price),
+        "amount": None if price is None else format_amount(price * quantity),
+    }
+
+
+def _imported_cost(cost: ImportedCost) -> dict[str, Any]:
+    return {**cost._asdict(), "cost": format_amount(cost.cost)}
 
 
 def _difference(statement: Statement) -> dict[str, str]:

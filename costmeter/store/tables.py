@@ -25,6 +25,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 from costmeter.store.access_tables import AuditRow as AuditRow
 from costmeter.store.access_tables import KeyRow as KeyRow
 from costmeter.store.closing_table import ClosingRow as ClosingRow
+from costmeter.store.console_tables import ImportedCostRow as ImportedCostRow
+from costmeter.store.console_tables import ImportedUsageRow as ImportedUsageRow
+from costmeter.store.console_tables import ImportRow as ImportRow
+from costmeter.store.console_tables import ImportVoidRow as ImportVoidRow
+from costmeter.store.console_tables import ObservationRow as ObservationRow
 from costmeter.store.credit_tables import CorrectionRow as CorrectionRow
 from costmeter.store.credit_tables import CreditBalanceRow as CreditBalanceRow
 from costmeter.store.credit_tables import CreditRow as CreditRow
@@ -45,6 +50,7 @@ PARTITIONED = ("usage_event", "charge", "deduction")
 ADDED_ONLY = (
     "identity", "usage_event", "price_edition", "charge", "deduction", "credit", "credit_void", "correction",
     "repayment", "expiry", "closing", "journal_entry", "journal_line", "account_freeze", "audit_entry",
+    "console_import", "imported_usage", "imported_cost", "import_void",
 )  # fmt: skip
 _BY_COMPLETION = {"postgresql_partition_by": "RANGE (completed_at)"}
 

@@ -15,6 +15,7 @@ from sqlalchemy import Engine, text
 from costmeter.core.errors import InputError, NotClosableError, NotFoundError
 from costmeter.prices.read import read_edition
 from costmeter.services.close_month import close_month
+from costmeter.services.reconcile_balance import reconcile_balance
 from costmeter.services.reprice import reprice
 from costmeter.services.verify import verify
 from costmeter.services.void_credit import void_credit
@@ -69,6 +70,13 @@ def refused(engine: Engine, month: str = "2025-03", now: str = APRIL, reason: st
 def statement(engine: Engine, month: str = "2025-03", now: str = APRIL) -> dict[str, Any]:
     with reading(engine) as connection:
         return read_statement(connection, accounts.get(connection, "default"), month, at(now)).as_dict()
+
+
+def observe(engine: Engine, topped_up: str) -> None:
+    """DeepSeek says what is left."""
+    info = {"currency": "USD", "total_balance": topped_up, "granted_balance": "0.00", "topped_up_balance": topped_up}
+    body = {"is_available": True, "balance_infos": [info]}
+    reconcile_balance(engine, "default", lambda: body, book=book(), clock=lambda: at(APRIL))
 
 
 def pair(granted: str, topped_up: str, total: str) -> dict[str, str]:
@@ -262,6 +270,14 @@ class TestWhatStandsAgainstIt:
         assert json.loads(closing.manifest)["overridden"] == found
         post(engine, now=APRIL)
         assert [row["calls"] for row in statement(engine, "2025-04")["adjustments"]] == [1]
+
+    def test_a_balance_that_differs_from_the_vendors(self, engine: Engine) -> None:
+        top_up(engine, "5.00", OPENING)
+        record_and_post(engine, an_event("a"))
+        observe(engine, "4.00")
+        assert refused(engine) == ["1 observation differs from the books (costmeter reconcile list)"]
+        observe(engine, "3.90")
+        assert close(engine).reason is None
 
     def test_a_conflict_does_not(self, engine: Engine) -> None:
         record_and_post(engine, an_event("a"))
