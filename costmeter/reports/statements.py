@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from sqlalchemy import Connection
 
-from costmeter.core.money import format_amount, parse_amount, round_amount
+from costmeter.core.money import format_amount, parse_total, round_amount
 from costmeter.core.periods import check_month, format_instant
 from costmeter.core.statements import DECIMALS
 from costmeter.store import accounts, closings
@@ -146,13 +146,6 @@ def _paid(row: dict[str, Any]) -> dict[str, Any]:
 
 def _rounded(amount: str) -> str:
     return format_amount(round_amount(parse_total(amount), DECIMALS))
-
-
-def parse_total(text: str) -> int:
-    """A sum as it was written, which may pass what one amount can be."""
-    whole, _, fraction = text.partition(".")
-    units = abs(int(whole)) * 10**12 + parse_amount(f"0.{fraction}")
-    return -units if text.startswith("-") else units
 
 
 def _cell(name: str, value: Any) -> str:

@@ -289,7 +289,7 @@ class TestRefusals:
     def test_an_account_without_a_balance_is_told_how_to_begin(self, twin: TwinBooks) -> None:
         twin.call(output=1)
         twin.simulator.ledger.add_credit("topped_up", "7")
-        with pytest.raises(InputError, match=r"costmeter account open --account default --at .* --topped-up 7\.00"):
+        with pytest.raises(InputError, match=r"costmeter account open default --at .* --topped-up 7\.00"):
             twin.observe()
 
     def test_another_currency_is_refused_before_anybody_is_asked(self, begun: TwinBooks) -> None:
