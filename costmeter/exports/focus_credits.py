@@ -1,0 +1,57 @@
+"""Credit and purchase rows of FOCUS: what granted balance paid, and the top-ups that usage draws down."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from costmeter.core.ledger import TOPPED_UP
+from costmeter.core.money import UNITS
+from costmeter.exports.focus_format import Cells, Mode, charge_class
+from costmeter.exports.movements import Movement
+
+# The movements of topped-up balance that are purchases; every other one moves only what was bought before.
+PURCHASES = {"credit": "Top-up", "void": "Top-up taken back"}
+_COSTS = ("ListCost", "ContractedCost", "BilledCost", "EffectiveCost")
+
+
+def credit_cells(granted: int, adjusts: str | None, mode: Mode) -> Cells:
+    """What granted balance paid on a day, at the account: it pays charges as a whole, not meter by meter.
+
+    FOCUS 1.4 wants the effective cost of a credit to equal its billed cost (CAU-EffectiveCost-C-017). Prepaid usage is
+    billed 0, so there its credit is 0 in both, and x_GrantedCost alone says what it would be.
+    """
+    return {
+        "ChargeCategory": "Credit",
+        **charge_class(adjusts),
+        "ChargeDescription": "Usage paid from granted balance",
+        "ChargeFrequency": "One-Time",
+        **dict.fromkeys(_COSTS, -granted if mode is Mode.ACCRUAL else 0),
+        "x_GrantedCost": -granted,
+    }
+
+
+def is_purchase(movement: Movement) -> bool:
+    """Whether balance was bought, or bought balance taken back."""
+    return movement.kind in PURCHASES and TOPPED_UP in movement.lines
+
+
+def purchase_cells(movement: Movement) -> Cells:
+    """A top-up: as many units of the currency at 1 each. Its cost is recognised in the usage that draws it down."""
+    amount, currency = movement.lines[TOPPED_UP], movement.account.currency
+    return {
+        "ChargeCategory": "Purchase",
+        **charge_class(movement.adjusts),
+        "ChargeDescription": f"{PURCHASES[movement.kind]}: {movement.credit}",
+        "ChargeFrequency": "One-Time",
+        "SkuId": "deepseek:balance",
+        "SkuMeter": "Balance",
+        "SkuPriceId": f"deepseek:balance:{currency}",
+        "PricingCategory": "Standard",
+        "PricingQuantity": Decimal(amount) / UNITS,
+        "PricingUnit": currency,
+        "ListUnitPrice": UNITS,
+        "ContractedUnitPrice": UNITS,
+        **dict.fromkeys(_COSTS, amount),
+        "EffectiveCost": 0,
+        "x_Credit": movement.credit,
+    }
