@@ -12,8 +12,10 @@ from typing import Any
 from sqlalchemy import Engine
 
 from costmeter.core.money import format_amount
-from costmeter.core.periods import format_instant
+from costmeter.core.periods import format_instant, parse_instant
 from costmeter.exports.export import Column, Export, Kind
+from costmeter.store import accounts
+from costmeter.store.balances import balance_at
 from costmeter.store.engine import reading
 from costmeter.store.scope import Scope
 
@@ -37,6 +39,13 @@ def as_csv(engine: Engine, export: Export, scope: Scope) -> str:
 def csv_file(path: Path, engine: Engine, export: Export, scope: Scope) -> Path:
     path.write_text(as_csv(engine, export, scope), encoding="utf-8", newline="")
     return path
+
+
+def balances_at(engine: Engine, account: str, when: str) -> tuple[int, int]:
+    """The granted and the topped-up balance, overdraft taken off it, as `costmeter balance` has them."""
+    with reading(engine) as connection:
+        found = balance_at(connection, accounts.get(connection, account), parse_instant(when))
+    return found.granted, found.topped_up
 
 
 def _cell(column: Column, value: Any) -> str:
