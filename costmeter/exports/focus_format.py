@@ -73,8 +73,8 @@ _COST_AND_USAGE = (
     Column("PricingUnit", Kind.TEXT),
     Column("ConsumedQuantity", Kind.INTEGER),
     Column("ConsumedUnit", Kind.TEXT),
-    Column("ListUnitPrice", Kind.MONEY),
-    Column("ContractedUnitPrice", Kind.MONEY),
+    Column("ListUnitPrice", Kind.QUANTITY),  # a price is no amount that anybody would sum
+    Column("ContractedUnitPrice", Kind.QUANTITY),
     Column("ListCost", Kind.MONEY),
     Column("ContractedCost", Kind.MONEY),
     Column("BilledCost", Kind.MONEY),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
-from costmeter.core.money import format_amount
+from costmeter.core.money import UNITS, format_amount
 from costmeter.core.price_book import CACHE_HIT, CACHE_MISS, OUTPUT
 from costmeter.exports.day_sums import Day
 from costmeter.exports.focus_format import VENDOR, Cells, Mode, charge_class
@@ -139,7 +139,7 @@ def _sku(line: _Line, currency: str) -> Cells:
 
 def _amounts(line: _Line, sums: _Sums, mode: Mode) -> Cells:
     """Price, quantity and cost, none of them rounded."""
-    price, cost = line.price, sums.cost
+    price, cost = Decimal(line.price) / UNITS, sums.cost
     return {
         "PricingQuantity": Decimal(sums.quantity) / PER,
         "PricingUnit": f"{PER} Tokens",

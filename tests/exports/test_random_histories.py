@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from beancount import loader
@@ -13,6 +14,7 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import Engine, select
 
+from costmeter.core.money import UNITS
 from costmeter.core.periods import format_instant, zone
 from costmeter.exports.beancount import write_beancount
 from costmeter.exports.focus import count_unpriced, focus_export
@@ -69,7 +71,7 @@ class ExportedLedger(LedgerMachine):
         assert not any(row["BilledCost"] for row in (*prepaid["Usage"], *prepaid["Credit"]))
         assert not any(row["EffectiveCost"] for row in (*prepaid["Credit"], *prepaid["Purchase"]))
         assert accrual["Purchase"] == []
-        assert all(row["ListUnitPrice"] * row["PricingQuantity"] == row["ListCost"] for row in usage)
+        assert all(row["ListCost"] == at_list_price(row) for row in usage)
         by_day = {row["day"]: row["cost"] for row in report.rows.to_dict("records") if row["cost"]}
         assert self.by_day(usage) == by_day
         bought = [row for row in self.lines(month, "credit", "void") if row["journal_account"] == "topped_up"]
@@ -128,6 +130,10 @@ class ExportedLedger(LedgerMachine):
         owed = ends["Overdraft"]
         found = (ends["Granted"], ends["ToppedUp"] + owed)
         assert found == balances_at(self.engine, self.account, format_instant(self.now))
+
+
+def at_list_price(row: dict[str, Any]) -> Fraction:
+    return Fraction(row["ListUnitPrice"]) * Fraction(row["PricingQuantity"]) * UNITS
 
 
 def summed(rows: Rows, column: str) -> int:

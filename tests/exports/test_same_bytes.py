@@ -86,7 +86,7 @@ def test_sums_past_64_bits_keep_their_last_digit(engine: Engine) -> None:
     scope = Scope.checked(month="2025-03")
     hits, output = exported(engine, focus_export(), scope)
     assert output["ListCost"] == 20 * 1_100_000 * UNITS > 2**63
-    assert output["PricingQuantity"] * output["ListUnitPrice"] == output["ListCost"]
+    assert output["PricingQuantity"] * output["ListUnitPrice"] * UNITS == output["ListCost"]
     assert hits["EffectiveCost"] == 20 * 70_000
     bought = [row for row in exported(engine, focus_export(mode=Mode.PREPAID), scope) if row["x_Credit"]]
     assert [row["BilledCost"] for row in bought] == [MAX_AMOUNT] * 3
