@@ -94,6 +94,8 @@ def _of_movement(movement: Movement) -> JournalEntry:
     if GRANTED in lines and FUNDING in lines:
         lines[GRANTED_INCOME] = lines.pop(FUNDING)
     memo = _MEMOS.get(movement.kind, movement.kind).format(movement.credit)
+    if movement.kind in ("repayment", "expiry") and max(lines.get(GRANTED, 0), lines.get(TOPPED_UP, 0)) > 0:
+        memo += ", taken back"
     entry_id = f"{movement.seq}/{movement.account.account}"
     return JournalEntry(movement.account, movement.day, entry_id, None, None, memo, movement.adjusts, lines)
 

@@ -93,8 +93,8 @@ def test_what_else_moves_the_balance_is_an_entry_of_its_own(engine: Engine) -> N
         ("2025-03-06", "usage of deepseek-chat"): {"usage_cost": "1.10", "overdraft": "-1.10"},
         ("2025-03-07", "invoice-17 added"): {"topped_up": "2.00", "funding": "-2.00"},
         ("2025-03-07", "invoice-17 voided"): {"topped_up": "-2.00", "funding": "2.00"},
-        # Of the two repayments, the one made and the one taken back, the later is told by the same memo.
-        ("2025-03-07", "overdraft repaid from invoice-17"): {"topped_up": "1.10", "overdraft": "-1.10"},
+        ("2025-03-07", "overdraft repaid from invoice-17"): {"topped_up": "-1.10", "overdraft": "1.10"},
+        ("2025-03-07", "overdraft repaid from invoice-17, taken back"): {"topped_up": "1.10", "overdraft": "-1.10"},
     }
 
 
