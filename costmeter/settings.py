@@ -60,9 +60,20 @@ class Settings(BaseSettings):
         False, description="true: each record is on the disk before its call returns, and survives a power failure"
     )
 
+    close_grace_hours: int = Field(
+        72, ge=0, description="hours after its end for which a month is not closed, as late calls are waited for"
+    )
     nightly_at: time = Field(
         time(2, 17), description="when the scheduler's daily jobs begin, as HH:MM of UTC; the same for every scheduler"
     )
+    deepseek_url: str = Field("https://api.deepseek.com", description="where DeepSeek's balance is asked for")
+    deepseek_api_key: str | None = Field(
+        None, repr=False, description="the key that DeepSeek's balance is asked with; it is never stored"
+    )
+    reconcile_hours: int | None = Field(
+        None, ge=1, description="every how many hours the scheduler compares a balance with DeepSeek's; default: never"
+    )
+    reconcile_account: str = Field("default", description="the account whose balance that is")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="the least level that serve, gateway and scheduler log"
     )

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from costmeter.api.service import Service
     from costmeter.client.client import Client
+    from costmeter.jobs.jobs import Reconciling
     from costmeter.jobs.scheduler import Scheduler
     from costmeter.recorder.spool import Spool
     from costmeter.settings import Settings
@@ -39,6 +41,11 @@ def settings() -> Settings:
 def price_book() -> PriceBook:
     """The built-in price book with what COSTMETER_PRICE_BOOK adds."""
     return load_book(settings().price_book)
+
+
+def close_grace() -> timedelta:
+    """How long after its end a month waits for late calls."""
+    return timedelta(hours=settings().close_grace_hours)
 
 
 def home() -> Home:
@@ -127,7 +134,29 @@ def open_scheduler(engine: Engine) -> Scheduler:
     def clock() -> datetime:
         return datetime.now(UTC)
 
-    return Scheduler(engine, all_jobs(engine, book=price_book(), nightly_at=settings().nightly_at, clock=clock))
+    jobs = all_jobs(engine, book=price_book(), nightly_at=settings().nightly_at, clock=clock, reconciling=reconciling())
+    return Scheduler(engine, jobs)
+
+
+def reconciling() -> Reconciling | None:
+    """What the scheduler compares with DeepSeek's balance; None where no interval is set."""
+    from costmeter.jobs.jobs import Reconciling
+
+    said = settings()
+    if said.reconcile_hours is None:
+        return None
+    return Reconciling(said.reconcile_account, vendor_balance(), timedelta(hours=said.reconcile_hours))
+
+
+def vendor_balance(url: str | None = None) -> Callable[[], object]:
+    """Asks DeepSeek (of the settings, or at a URL) for its balance, with the key of the settings."""
+    from costmeter.client.deepseek import ask_balance
+
+    said = settings()
+    where, api_key = url or said.deepseek_url, said.deepseek_api_key
+    if api_key is None:
+        raise SetupError("DeepSeek's balance needs its key: set COSTMETER_DEEPSEEK_API_KEY, or ..._FILE to its file")
+    return lambda: ask_balance(where, api_key)
 
 
 def open_spool() -> Spool:
@@ -149,7 +178,7 @@ def open_service(url: str | None = None, *, local: bool = False) -> Service:
 
     engine, book, hosts = open_database(url), price_book(), DEEPSEEK_HOSTS | settings().other_hosts
     recorder, poster = Recorder(engine, book, home()), Poster(engine, book)
-    return Service(engine, book, home(), recorder, poster, local, deepseek_hosts=hosts)
+    return Service(engine, book, home(), recorder, poster, local, close_grace(), hosts)
 
 
 def service_app() -> FastAPI:

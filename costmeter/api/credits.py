@@ -72,12 +72,12 @@ def add(
     Without a reference an Idempotency-Key takes its place, so that a request sent again adds nothing.
     """
     name = grant.whole_account(account)
-    instants = {"effective_at": new.effective_at, "expires_at": new.expires_at}
-    read = {field: None if text is None else parse_instant(text, field) for field, text in instants.items()}
+    effective_at = None if new.effective_at is None else parse_instant(new.effective_at, "effective_at")
+    expires_at = None if new.expires_at is None else parse_instant(new.expires_at, "expires_at")
     reference = new.reference
     if reference is None and idempotency_key is not None:
         reference = f"idempotency-key {idempotency_key}"
-    asked = NewCredit(name, new.kind, parse_amount(new.amount), new.currency, **read, reference=reference)
+    asked = NewCredit(name, new.kind, parse_amount(new.amount), new.currency, effective_at, expires_at, reference)
     booked, made = add_credit(service.engine, asked, by=grant.who, home=service.home, now=service.now())
     return Json({**credit_shape(booked), "account": name, "created": made}, 201 if made else 200)
 

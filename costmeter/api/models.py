@@ -188,6 +188,7 @@ class Credit(BaseModel):
     effective_at: str
     expires_at: str | None
     reference: str | None
+    origin: str = Field(description="credit, opening or correction")
     voided: Voided | None
     remaining: Amount | None = None
     expired: Amount | None = None

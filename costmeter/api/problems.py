@@ -23,6 +23,7 @@ from costmeter.core.errors import (
     FullError,
     InputError,
     NoPriceError,
+    NotClosableError,
     NotFoundError,
     SetupError,
     shown,
@@ -51,6 +52,9 @@ KINDS = {
     "too-slow": Kind(408, "The body came too slowly", "Send it again over a better line; nothing was kept."),
     "conflict": Kind(409, "The same id with other content", "The first stands. Correct the content, or use a new id."),
     "detached": Kind(409, "The month is detached", "Attach it with: costmeter db attach MONTH"),
+    "not-closable": Kind(
+        409, "The month cannot be closed", "`blockers` say why; see to each, or override what can be."
+    ),
     "frozen": Kind(409, "The account is frozen", "Its ledger failed verify; see: costmeter account show."),
     "too-large": Kind(413, "The body is too large", "Send it in smaller parts."),
     "unsupported-media-type": Kind(415, "Unsupported content type or encoding", "Use those that the route documents."),
@@ -68,6 +72,7 @@ _OF_ERROR: Mapping[type[CostmeterError], str] = {
     ForbiddenError: "forbidden",
     DetachedError: "detached",
     FrozenError: "frozen",
+    NotClosableError: "not-closable",
     FullError: "unavailable",
     SetupError: "unavailable",
 }
@@ -89,8 +94,12 @@ def problem(name: str, detail: str, *, headers: Mapping[str, str] | None = None,
 def of_error(error: CostmeterError) -> Json:
     """The problem of an error that costmeter raised on purpose."""
     name = next(name for kind, name in _OF_ERROR.items() if isinstance(error, kind))
-    field: dict[str, Any] = {"field": error.field} if isinstance(error, InputError) else {}
-    return problem(name, str(error), **field)
+    more: dict[str, Any] = {}
+    if isinstance(error, InputError):
+        more["field"] = error.field
+    elif isinstance(error, NotClosableError):
+        more["blockers"] = error.blockers
+    return problem(name, str(error), **more)
 
 
 def handle(app: FastAPI) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Engine, text
 
@@ -36,6 +36,7 @@ class Service:
     recorder: Recorder
     poster: Poster
     local: bool = False
+    close_grace: timedelta = timedelta(hours=72)  # how long after its end a month waits for late calls
     deepseek_hosts: frozenset[str] = DEEPSEEK_HOSTS  # whose calls are DeepSeek's, where a span tells a host
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _known: dict[str, tuple[float, Grant]] = field(default_factory=dict)

@@ -11,9 +11,12 @@ from costmeter import wiring
 from costmeter.cli.database import database, snapshot
 from costmeter.cli.options import AsJson, By, Currency, Timezone, decided_by
 from costmeter.cli.output import print_json, print_line, print_table
+from costmeter.core.money import format_amount, parse_amount
+from costmeter.core.periods import parse_instant
 from costmeter.core.secrets import without_secrets
-from costmeter.reports.shapes import account_detail, account_shape, freeze_shape
+from costmeter.reports.shapes import account_detail, account_shape, credit_shape, freeze_shape
 from costmeter.services.add_account import add_account
+from costmeter.services.open_account import Opening, open_account
 from costmeter.services.post_charges import post_charges
 from costmeter.services.release_account import release_account
 from costmeter.store import accounts
@@ -41,6 +44,38 @@ def add(
         print_json({**account_shape(account), "created": made})
     else:
         print_line(f"{'added' if made else 'kept'} account {name}: {account.currency}, {account.timezone}")
+
+
+@app.command("open")
+def open_(
+    name: Name,
+    at: Annotated[str, typer.Option(help="From this RFC 3339 instant on calls are deducted.")],
+    granted: Annotated[str, typer.Option(help="The granted balance then.")] = "0",
+    topped_up: Annotated[str, typer.Option(help="The topped-up balance then.")] = "0",
+    granted_expires_at: Annotated[str | None, typer.Option(help="When what was granted expires.")] = None,
+    currency: Currency = None,
+    by: By = None,
+    as_json: AsJson = False,
+) -> None:
+    """Open an account that already has a balance. Calls completed before are reported and not deducted.
+
+    Opened again the same way nothing is changed; another way it is refused.
+    """
+    opening = Opening(
+        name,
+        parse_instant(at, "at"),
+        parse_amount(granted, "granted"),
+        parse_amount(topped_up, "topped_up"),
+        None if granted_expires_at is None else parse_instant(granted_expires_at, "granted_expires_at"),
+        currency,
+    )
+    with database() as engine:
+        booked, made = open_account(engine, opening, by=decided_by(by), home=wiring.home(), now=datetime.now(UTC))
+    if as_json:
+        print_json({"account": name, "created": made, "credits": [credit_shape(one) for one in booked]})
+        return
+    amounts = " and ".join(f"{format_amount(one.credit.amount)} {one.currency} {one.credit.kind}" for one in booked)
+    print_line(f"{'opened' if made else 'kept, was opened before:'} account {name} with {amounts}")
 
 
 @app.command("list")

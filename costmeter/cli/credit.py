@@ -12,10 +12,12 @@ from costmeter.cli.database import database, snapshot
 from costmeter.cli.options import Account, AsJson, By, Currency, decided_by
 from costmeter.cli.output import print_json, print_line, print_table
 from costmeter.core.events import DEFAULT_ACCOUNT
+from costmeter.core.ledger import TOPPED_UP
 from costmeter.core.money import format_amount, parse_amount
 from costmeter.core.periods import parse_instant
-from costmeter.reports.shapes import credit_shape
+from costmeter.reports.shapes import correction_shape, credit_shape
 from costmeter.services.add_credit import NewCredit, add_credit
+from costmeter.services.correct_balance import NewCorrection, correct_balance
 from costmeter.services.void_credit import void_credit
 from costmeter.store import accounts, credits
 
@@ -87,6 +89,27 @@ def _cell(value: Any) -> str:
     if isinstance(value, dict):
         return f"{value['at']} by {value['by']}: {value['reason']}"
     return "" if value is None else str(value)
+
+
+@app.command()
+def correct(
+    amount: Annotated[str, typer.Option(help='By how much the balance is wrong: "0.05" too low, "-0.05" too high.')],
+    reason: Annotated[str, typer.Option(help="Why; kept in the books and printed on the statement.")],
+    kind: Annotated[str, typer.Option(help="granted or topped_up.")] = TOPPED_UP,
+    effective_at: Annotated[str | None, typer.Option(help="From when on; default: now.")] = None,
+    by: By = None,
+    account: Account = DEFAULT_ACCOUNT,
+    as_json: AsJson = False,
+) -> None:
+    """Correct a balance by an entry of its own, in somebody's name. Downwards it takes from the topped-up balance."""
+    at = None if effective_at is None else parse_instant(effective_at, "effective_at")
+    new = NewCorrection(account, parse_amount(amount), reason, kind, at)
+    with database() as engine:
+        made = correct_balance(engine, new, by=decided_by(by), now=datetime.now(UTC))
+    if as_json:
+        print_json({"account": account, **correction_shape(made)})
+        return
+    print_line(f"corrected account {account} by {format_amount(made.amount)} {made.kind}")
 
 
 @app.command()

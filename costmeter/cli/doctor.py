@@ -22,7 +22,7 @@ from costmeter.core.errors import CostmeterError
 from costmeter.prices.check import problems
 from costmeter.recorder.lane import Lane, size
 from costmeter.recorder.leftovers import losses, survey
-from costmeter.store import accounts, schema
+from costmeter.store import accounts, imported, schema
 from costmeter.store.engine import journal_mode, reading
 
 
@@ -55,6 +55,7 @@ def _checked_database() -> Iterator[Check]:
                 schema.check(engine)
                 yield Check("database", "yes", f"{engine.url.render_as_string()}, schema {schema.NEWEST}")
                 yield from _frozen_accounts(engine)
+                yield from _counted_twice(engine)
             if engine.dialect.name == "sqlite":
                 yield Check("SQLite", "yes", f"{sqlite3.sqlite_version}, journal {journal_mode()}")
     except CostmeterError as error:
@@ -77,6 +78,17 @@ def _frozen_accounts(engine: Engine) -> Iterator[Check]:
     with reading(engine) as connection:
         for account in accounts.frozen(connection):
             yield Check("ledger", "no", said_of(account))
+
+
+def _counted_twice(engine: Engine) -> Iterator[Check]:
+    """Imported history into which calls were recorded since."""
+    with reading(engine) as connection:
+        for account in accounts.listed(connection):
+            name = account.account
+            if found := imported.with_calls(connection, name, imported.intervals(connection, name)):
+                remedy = "void the import and import the time before the calls: costmeter import list"
+                said = f"account {name} has recorded calls in {len(found)} imported intervals, the first {found[0]}"
+                yield Check("history", "no", f"{said}; they count twice: {remedy}")
 
 
 def _checked_prices() -> Iterator[Check]:

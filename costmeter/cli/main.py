@@ -23,16 +23,19 @@ from costmeter.cli import (
     doctor,
     export,
     flush,
+    imports,
     keys,
     prices,
     quarantine,
     quote,
+    reconcile,
     record,
     report,
     reprice,
     scheduler,
     serve,
     simulate,
+    statement,
     verify,
 )
 from costmeter.core.errors import CostmeterError, NoPriceError
@@ -45,8 +48,12 @@ app = typer.Typer(
 app.command()(record.record)
 app.command()(report.report)
 app.command()(reprice.reprice)
+app.command()(statement.statement)
+app.command()(statement.close)
 app.add_typer(export.app, name="export")
+app.add_typer(imports.app, name="import")
 app.command()(balance.balance)
+app.add_typer(reconcile.app, name="reconcile")
 app.add_typer(credit.app, name="credit")
 app.add_typer(account.app, name="account")
 app.command()(quote.quote)

@@ -8,13 +8,16 @@ CostmeterError
  +- NotFoundError     a name that is not there
  +- ForbiddenError    what a key may not do
  +- DetachedError     calls of a month that was detached are needed
+ +- NotClosableError  a month that something stands against closing
  +- FrozenError       the ledger of an account does not add up, and nothing is posted to it
- +- ServiceError      what a costmeter server refuses, or that it cannot be reached
+ +- ServiceError      what a costmeter server or DeepSeek refuses, or that it cannot be reached
  +- FullError         the database has no room for more
  +- SetupError        the installation: schema, database, missing package
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from costmeter.core.secrets import without_secrets
 
@@ -68,6 +71,16 @@ class DetachedError(CostmeterError):
     """Calls of a month that was detached are needed; nothing is told or booked without them."""
 
 
+class NotClosableError(CostmeterError):
+    """A month that is not closed, since something stands against it; `blockers` say what, each with its remedy."""
+
+    def __init__(self, account: str, month: str, blockers: Sequence[str]) -> None:
+        super().__init__(f"{month} of account {account!r} is not closed: {'; '.join(blockers)}")
+        self.account = account
+        self.month = month
+        self.blockers = list(blockers)
+
+
 class FrozenError(CostmeterError):
     """The ledger of an account does not add up; nothing is posted to it until it is released."""
 
@@ -77,7 +90,7 @@ class FullError(CostmeterError):
 
 
 class ServiceError(CostmeterError):
-    """A costmeter server refuses a request, or cannot be reached (`status` is None then)."""
+    """A costmeter server or DeepSeek refuses a request, or cannot be reached (`status` is None then)."""
 
     def __init__(
         self, message: str, *, status: int | None = None, kind: str | None = None, field: str | None = None

@@ -18,7 +18,11 @@ KINDS: tuple[str, ...] = (GRANTED, TOPPED_UP)
 
 # The journal's accounts. A positive line is what the account has or was spent; every entry sums to zero.
 OVERDRAFT, UNTRACKED, USAGE_COST, EXPIRED, FUNDING = "overdraft", "untracked", "usage_cost", "expired", "funding"
-JOURNAL_ACCOUNTS = (GRANTED, TOPPED_UP, OVERDRAFT, UNTRACKED, USAGE_COST, EXPIRED, FUNDING, "adjustment")
+ADJUSTMENT = "adjustment"
+JOURNAL_ACCOUNTS = (GRANTED, TOPPED_UP, OVERDRAFT, UNTRACKED, USAGE_COST, EXPIRED, FUNDING, ADJUSTMENT)
+# How a credit came about: it was given or paid, it was there when the account was opened, or it corrects the balance.
+ADDED, OPENING, CORRECTION = "credit", "opening", "correction"
+ORIGINS = (ADDED, OPENING, CORRECTION)
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -164,9 +168,14 @@ def charge_lines(splits: Iterable[Split]) -> dict[str, int]:
     return {account: amount for account, amount in lines.items() if amount}
 
 
-def credit_lines(kind: str, amount: int) -> dict[str, int]:
+def credit_lines(kind: str, amount: int, origin: str = ADDED) -> dict[str, int]:
     """The journal lines of a credit: it comes from outside the account; a negative amount is of its void."""
-    return {kind: amount, FUNDING: -amount}
+    return {kind: amount, ADJUSTMENT if origin == CORRECTION else FUNDING: -amount}
+
+
+def correction_lines(amount: int) -> dict[str, int]:
+    """The journal lines of a correction downwards: it is owed until topped-up balance repays it."""
+    return {OVERDRAFT: -amount, ADJUSTMENT: amount}
 
 
 def repayment_lines(amount: int) -> dict[str, int]:

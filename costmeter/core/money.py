@@ -21,17 +21,21 @@ _DECIMAL = re.compile(r"([+-]?)(\d{1,1000})(?:\.(\d{1,1000}))?", re.ASCII)
 
 def parse_amount(value: object, field: str = "amount") -> int:
     """The amount in units of 10^-12; refuses what is not an exact decimal string or does not fit 64 bits."""
-    units, divisor = _digits(value, field)
-    if divisor > UNITS:
-        quotient, rest = divmod(units * UNITS, divisor)
-        if rest:
-            raise InputError(field, value, f"finer than 10^-{DECIMALS}, the unit of the ledger; round it at its source")
-        units = quotient
-    else:
-        units *= UNITS // divisor
+    units = parse_total(value, field)
     if abs(units) > MAX_AMOUNT:
         raise InputError(field, value, f"one amount is at most {format_amount(MAX_AMOUNT)}; split it")
     return units
+
+
+def parse_total(value: object, field: str = "total") -> int:
+    """A sum of amounts in units of 10^-12, however large; refuses what is not an exact decimal string."""
+    units, divisor = _digits(value, field)
+    if divisor <= UNITS:
+        return units * (UNITS // divisor)
+    quotient, rest = divmod(units * UNITS, divisor)
+    if rest:
+        raise InputError(field, value, f"finer than 10^-{DECIMALS}, the unit of the ledger; round it at its source")
+    return quotient
 
 
 def parse_rate(value: object, per: int, field: str = "rate") -> int:
@@ -53,6 +57,14 @@ def format_amount(units: int) -> str:
     whole, fraction = divmod(abs(units), UNITS)
     decimals = f"{fraction:0{DECIMALS}d}".rstrip("0").ljust(2, "0")
     return f"{'-' if units < 0 else ''}{whole}.{decimals}"
+
+
+def round_amount(units: int, decimals: int) -> int:
+    """The amount rounded to so many decimals, half to even; for people's eyes only, never for a sum."""
+    step: int = 10 ** (DECIMALS - decimals)
+    quotient, rest = divmod(units, step)
+    up = 2 * rest > step or (2 * rest == step and quotient % 2 == 1)
+    return (quotient + up) * step
 
 
 def check_currency(value: object, field: str = "currency") -> str:

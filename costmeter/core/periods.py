@@ -131,10 +131,15 @@ def check_month(value: object, field: str = "month") -> str:
     return value
 
 
+def month_after(month: str) -> str:
+    """The month that follows."""
+    year, number = (int(part) for part in month.split("-"))
+    return f"{year + 1:04d}-01" if number == 12 else f"{year:04d}-{number + 1:02d}"
+
+
 def month_period(month: str, zone_name: str) -> Period:
     """The instants of a month in a time zone."""
-    year, number = (int(part) for part in check_month(month).split("-"))
-    following = (year + 1, 1) if number == 12 else (year, number + 1)
+    first, following = (date.fromisoformat(f"{name}-01") for name in (check_month(month), month_after(month)))
     tz = zone(zone_name)
-    start = datetime(year, number, 1, tzinfo=tz).astimezone(UTC)
-    return Period(start, datetime(*following, 1, tzinfo=tz).astimezone(UTC))
+    start, end = (datetime(day.year, day.month, 1, tzinfo=tz).astimezone(UTC) for day in (first, following))
+    return Period(start, end)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date
 from typing import TextIO
 
 from sqlalchemy import ColumnElement, Connection, select
 
 from costmeter.core.ledger import (
+    ADJUSTMENT,
     EXPIRED,
     FUNDING,
     GRANTED,
@@ -23,6 +24,7 @@ from costmeter.core.ledger import (
     USAGE_COST,
 )
 from costmeter.core.money import format_amount
+from costmeter.core.periods import month_after
 from costmeter.exports.journal import ACCOUNTS, GRANTED_INCOME, JournalEntry, journal_entries
 from costmeter.store.accounts import Account
 from costmeter.store.known import by_then
@@ -41,7 +43,7 @@ NAMES = {
     USAGE_COST: "Expenses:DeepSeek:{}:Usage",
     EXPIRED: "Expenses:DeepSeek:{}:Expired",
     FUNDING: "Equity:DeepSeek:{}:Funding",
-    "adjustment": "Expenses:DeepSeek:{}:Adjustment",
+    ADJUSTMENT: "Expenses:DeepSeek:{}:Adjustment",
     GRANTED_INCOME: "Income:DeepSeek:{}:Granted",
     OPENING: "Equity:DeepSeek:{}:Opening",
 }
@@ -65,7 +67,7 @@ def write_beancount(connection: Connection, scope: Scope, out: TextIO) -> int:
     entries = journal_entries(connection, scope)
     assert scope.month is not None
     first = date.fromisoformat(f"{scope.month}-01")
-    next_month = (first + timedelta(days=31)).replace(day=1)
+    next_month = date.fromisoformat(f"{month_after(scope.month)}-01")
     opening = _balances(connection, scope, EntryRow.billing_month < scope.month)
     closing = _balances(connection, scope, EntryRow.billing_month <= scope.month)
     in_scope = sorted(scope.accounts(connection), key=lambda account: account.account)

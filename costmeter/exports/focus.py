@@ -18,7 +18,7 @@ from costmeter.core.errors import InputError
 from costmeter.core.periods import day_period, month_period
 from costmeter.exports.day_sums import Day, day_sums
 from costmeter.exports.export import Export
-from costmeter.exports.focus_credits import credit_cells, is_purchase, purchase_cells
+from costmeter.exports.focus_credits import adjustment_cells, credit_cells, is_adjustment, is_purchase, purchase_cells
 from costmeter.exports.focus_format import ALIKE, COLUMNS, Cells, Mode, Version
 from costmeter.exports.focus_usage import AMOUNTS, KEYS, granted_by_month, usage_cells
 from costmeter.exports.listed_prices import ListedPrices
@@ -52,8 +52,8 @@ def _rows(version: Version, mode: Mode, connection: Connection, scope: Scope) ->
     days = day_sums(connection, scope, KEYS, AMOUNTS, at=ChargeRow.completed_at)
     names = [column.name for column in COLUMNS[version]]
     rows: Iterator[Cells] = _charged(connection, days, scope.month, mode)
-    if mode is Mode.PREPAID:
-        rows = chain(rows, _bought(connection, scope, scope.month))
+    if not scope.where:  # what moves a balance is of the whole account
+        rows = chain(rows, _moved(connection, scope, scope.month, mode))
     return (tuple([cells.get(name) for name in names]) for cells in rows)
 
 
@@ -68,11 +68,14 @@ def _charged(connection: Connection, days: Iterator[Day], month: str, mode: Mode
             yield billed | credit_cells(granted, adjusts, mode)
 
 
-def _bought(connection: Connection, scope: Scope, month: str) -> Iterator[Cells]:
-    """The top-ups that were booked in the month, and those that were taken back."""
+def _moved(connection: Connection, scope: Scope, month: str, mode: Mode) -> Iterator[Cells]:
+    """What was bought, where that is billed, and how the balance was put right."""
     for movement in movements(connection, scope):
-        if is_purchase(movement):
-            yield _billed(movement.account, month, movement.effective_on) | purchase_cells(movement)
+        billed = _billed(movement.account, month, movement.effective_on)
+        if is_adjustment(movement):
+            yield billed | adjustment_cells(movement, mode)
+        elif mode is Mode.PREPAID and is_purchase(movement):
+            yield billed | purchase_cells(movement)
 
 
 def _billed(account: Account, month: str, day: date) -> Cells:

@@ -1,15 +1,15 @@
-"""Credit and purchase rows of FOCUS: what granted balance paid, and the top-ups that usage draws down."""
+"""Credit, purchase and adjustment rows of FOCUS: what granted balance paid, what was topped up, what was put right."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
-from costmeter.core.ledger import TOPPED_UP
+from costmeter.core.ledger import ADJUSTMENT, FUNDING, GRANTED, OPENING, TOPPED_UP
 from costmeter.core.money import UNITS
 from costmeter.exports.focus_format import Cells, Mode, charge_class
 from costmeter.exports.movements import Movement
 
-# The movements of topped-up balance that are purchases; every other one moves only what was bought before.
+# The movements of funded topped-up balance that are purchases. What an account was opened with was bought before.
 PURCHASES = {"credit": "Top-up", "void": "Top-up taken back"}
 _COSTS = ("ListCost", "ContractedCost", "BilledCost", "EffectiveCost")
 
@@ -32,7 +32,26 @@ def credit_cells(granted: int, adjusts: str | None, mode: Mode) -> Cells:
 
 def is_purchase(movement: Movement) -> bool:
     """Whether balance was bought, or bought balance taken back."""
-    return movement.kind in PURCHASES and TOPPED_UP in movement.lines
+    lines = movement.lines
+    return movement.kind in PURCHASES and {TOPPED_UP, FUNDING} <= lines.keys() and movement.origin != OPENING
+
+
+def is_adjustment(movement: Movement) -> bool:
+    """Whether somebody put the paid balance right; of granted balance only what it pays is a cost."""
+    return ADJUSTMENT in movement.lines and GRANTED not in movement.lines
+
+
+def adjustment_cells(movement: Movement, mode: Mode) -> Cells:
+    """A correction of the paid balance: what it takes is a cost that no recorded call tells of."""
+    amount = movement.lines[ADJUSTMENT]
+    return {
+        "ChargeCategory": "Adjustment",
+        **charge_class(movement.adjusts),
+        "ChargeDescription": "Correction of the balance",
+        "ChargeFrequency": "One-Time",
+        **dict.fromkeys(_COSTS, amount if mode is Mode.ACCRUAL else 0),
+        "EffectiveCost": amount,
+    }
 
 
 def purchase_cells(movement: Movement) -> Cells:

@@ -1,4 +1,4 @@
-"""What moved an account's balance in a billing month besides calls: credits, voids, repayments, expiries."""
+"""What moved an account's balance in a billing month besides calls: credits, corrections, repayments, expiries."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from costmeter.store.accounts import Account
 from costmeter.store.charges import bytewise
 from costmeter.store.known import by_then
 from costmeter.store.scope import Scope
-from costmeter.store.tables import CreditRow, CreditVoidRow, EntryRow, ExpiryRow, LineRow, RepaymentRow
+from costmeter.store.tables import CorrectionRow, CreditRow, CreditVoidRow, EntryRow, ExpiryRow, LineRow, RepaymentRow
 
 OF_CHARGES = ("charges", "fold")  # entries whose lines are the sums of charges
 
 
 class Movement(NamedTuple):
-    """A journal entry that books no charges; `credit` names the credit that it is of, where it is of one.
+    """A journal entry that books no charges; `credit` names the credit that it is of, and `origin` says how that came
+    about, where it is of one.
 
     `effective_on` is the day from which it counts, or on which it was booked where nothing says more. `day` is that
     day too, unless it lies in a closed month: then it is the day of booking, which lies in the billing month.
@@ -33,6 +34,7 @@ class Movement(NamedTuple):
     effective_on: date
     adjusts: str | None
     credit: str | None
+    origin: str | None
     lines: Mapping[str, int]
 
 
@@ -53,16 +55,18 @@ def _of_month(connection: Connection, scope: Scope) -> Any:
     }
     credit_id = func.coalesce(*(table.credit_id for table in booked), EntryRow.seq)
     of_credit = and_(CreditRow.account == EntryRow.account, CreditRow.credit_id == credit_id)
-    effective_at = func.coalesce(RepaymentRow.effective_at, ExpiryRow.effective_at, CreditRow.effective_at)
+    of_correction = and_(CorrectionRow.account == EntryRow.account, CorrectionRow.seq == EntryRow.seq)
+    dated = (RepaymentRow, ExpiryRow, CreditRow, CorrectionRow)
+    effective_at = func.coalesce(*(table.effective_at for table in dated))
     said = (EntryRow.account, EntryRow.seq, EntryRow.kind, EntryRow.billing_month, EntryRow.booked_at)
     query = select(
-        *said, effective_at.label("effective_at"), CreditRow.credit_id, CreditRow.reference,
+        *said, effective_at.label("effective_at"), CreditRow.credit_id, CreditRow.reference, CreditRow.origin,
         LineRow.journal_account, LineRow.amount,
     )  # fmt: skip
     query = query.join(LineRow, and_(LineRow.account == EntryRow.account, LineRow.seq == EntryRow.seq))
     for table, condition in booked.items():
         query = query.outerjoin(table, condition)
-    query = query.outerjoin(CreditRow, of_credit)
+    query = query.outerjoin(CreditRow, of_credit).outerjoin(CorrectionRow, of_correction)
     mine = [*scope.owners(EntryRow.account), *by_then(EntryRow.booked_at, scope.known_at)]
     query = query.where(EntryRow.billing_month == scope.month, EntryRow.kind.not_in(OF_CHARGES), *mine)
     return query.order_by(bytewise(connection, EntryRow.account), EntryRow.seq, LineRow.journal_account)
@@ -77,4 +81,4 @@ def _movement(account: Account, rows: list[Row[Any]]) -> Movement:
     day = booked_on if adjusts else effective_on
     credit = None if first.credit_id is None else first.reference or f"credit {first.credit_id}"
     lines = {row.journal_account: row.amount for row in rows}
-    return Movement(account, first.seq, first.kind, day, effective_on, adjusts, credit, lines)
+    return Movement(account, first.seq, first.kind, day, effective_on, adjusts, credit, first.origin, lines)

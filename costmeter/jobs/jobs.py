@@ -4,24 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, time, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import Engine
 
+from costmeter.core.money import format_amount
 from costmeter.core.price_book import PriceBook
 from costmeter.jobs.job import DAY, Job
 from costmeter.prices.check import problems
 from costmeter.services.expire_credits import expire_credits
 from costmeter.services.make_partitions import make_partitions
 from costmeter.services.post_all import post_all
+from costmeter.services.reconcile_balance import reconcile_balance
 from costmeter.services.run_job import Done
 from costmeter.services.verify import verify
 from costmeter.store import accounts
 from costmeter.store.engine import reading
+from costmeter.store.observations import OPEN
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
-def all_jobs(engine: Engine, *, book: PriceBook, nightly_at: time, clock: Callable[[], datetime]) -> list[Job]:
+class Reconciling(NamedTuple):
+    """Whose balance is compared with DeepSeek's, by whom DeepSeek is asked, and how often."""
+
+    account: str
+    ask: Callable[[], object]
+    every: timedelta
+
+
+def all_jobs(
+    engine: Engine,
+    *,
+    book: PriceBook,
+    nightly_at: time,
+    clock: Callable[[], datetime],
+    reconciling: Reconciling | None = None,
+) -> list[Job]:
     """Every job for a database. `nightly_at` (of UTC) is when those of each day begin."""
     night = timedelta(hours=nightly_at.hour, minutes=nightly_at.minute)
     jobs = [
@@ -32,6 +51,9 @@ def all_jobs(engine: Engine, *, book: PriceBook, nightly_at: time, clock: Callab
     ]
     if engine.dialect.name == "postgresql":
         jobs.append(Job("partitions", "make month partitions ahead", lambda: _partition(engine, clock()), DAY, night))
+    if reconciling is not None:
+        what = f"compare the balance of account {reconciling.account} with DeepSeek's"
+        jobs.append(Job("reconcile", what, lambda: _reconcile(engine, book, clock, reconciling), reconciling.every))
     return jobs
 
 
@@ -59,6 +81,18 @@ def _verify(engine: Engine, now: datetime) -> Done:
 
 def _check_prices(book: PriceBook, now: datetime) -> Done:
     return Done("checked the price book", problems(book, now))
+
+
+def _reconcile(engine: Engine, book: PriceBook, clock: Callable[[], datetime], asked: Reconciling) -> Done:
+    seen = reconcile_balance(engine, asked.account, asked.ask, book=book, clock=clock)
+    warnings = []
+    if seen.status == OPEN:
+        found = seen.findings["findings"][0]
+        amount = f"{format_amount(seen.difference.total)} {seen.currency}"
+        see = f"costmeter reconcile show {seen.number} -a {seen.account}"
+        said = f"account {seen.account} differs by {amount}, perhaps {found['kind']}: {found['evidence']}; see: {see}"
+        warnings = [said]
+    return Done(f"observation {seen.number} of account {seen.account}: {seen.status}", warnings)
 
 
 def _partition(engine: Engine, now: datetime) -> Done:

@@ -11,6 +11,7 @@ from costmeter.core.periods import format_instant
 from costmeter.store import credits, events, freezes
 from costmeter.store.accounts import Account
 from costmeter.store.audit import AuditEntry
+from costmeter.store.corrections import Correction
 from costmeter.store.credits import BookedCredit, CreditBalance
 from costmeter.store.freezes import Freeze
 from costmeter.store.journal import BookedEntry
@@ -75,11 +76,25 @@ def credit_shape(booked: BookedCredit, left: CreditBalance | None = None) -> dic
         "effective_at": format_instant(credit.effective_at),
         "expires_at": format_instant(credit.expires_at) if credit.expires_at else None,
         "reference": booked.reference,
+        "origin": booked.origin,
         "voided": {"at": format_instant(void.booked_at), "by": void.by_whom, "reason": void.reason} if void else None,
     }
     if left is not None:
         shape |= {"remaining": format_amount(left.remaining - left.expired), "expired": format_amount(left.expired)}
     return shape
+
+
+def correction_shape(correction: Correction) -> dict[str, Any]:
+    """A correction of a balance; `amount` is negative where the balance was too high."""
+    return {
+        "seq": correction.seq,
+        "kind": correction.kind,
+        "amount": format_amount(correction.amount),
+        "effective_at": format_instant(correction.effective_at),
+        "booked_at": format_instant(correction.booked_at),
+        "by": correction.by_whom,
+        "reason": correction.reason,
+    }
 
 
 def item_shape(item: Item) -> dict[str, Any]:

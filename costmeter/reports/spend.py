@@ -6,20 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
 from costmeter.core.errors import InputError
-from costmeter.core.events import FAILED, UNMETERED
 from costmeter.core.money import format_amount
 from costmeter.core.periods import Period, format_instant, zone
 from costmeter.reports.clock_doubts import movable_amount
 from costmeter.reports.sums import read_sums
-from costmeter.store import quarantine
-from costmeter.store.accounts import Account
-from costmeter.store.known import count_unposted, is_superseded
 from costmeter.store.rollups import AMOUNTS, STATES, SUMS, TOKENS
 from costmeter.store.scope import Scope
-from costmeter.store.tables import EventRow
+from costmeter.store.uncounted import count_uncounted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,7 +96,7 @@ def spend_report(
     rows = rows.sort_values(list(by), key=lambda column: column.astype(str)) if by else rows
     totals = {name: sum(frame[name].tolist()) for name in (*MEASURES, *STATES)}
     totals["clock_doubt_amount"] = movable_amount(connection, scope, in_scope) if totals["clock_doubts"] else 0
-    totals |= _doubts(connection, scope, in_scope)
+    totals |= count_uncounted(connection, scope, in_scope)
     currencies = {account.currency for account in in_scope}
     return SpendReport(
         interval=scope.interval(shared),
@@ -118,22 +114,6 @@ def check_dimensions(by: Sequence[str]) -> None:
             raise InputError("by", name, f"use any of {', '.join(DIMENSIONS)}, tag:NAME")
     if len(set(by)) != len(by):
         raise InputError("by", ",".join(by), "names a dimension twice")
-
-
-def _doubts(connection: Connection, scope: Scope, in_scope: Sequence[Account]) -> dict[str, int]:
-    """What is in scope and not in the money: calls without usage, in quarantine, or not posted yet."""
-    found = dict.fromkeys((FAILED, UNMETERED, "unposted"), 0)
-    for timezone in {account.timezone for account in in_scope}:
-        conditions = scope.events(timezone)
-        statuses = (
-            select(EventRow.status, func.count())
-            .where(*conditions, EventRow.cache_hit_tokens.is_(None), ~is_superseded(scope.known_at))
-            .group_by(EventRow.status)
-        )
-        for status, count in connection.execute(statuses):
-            found[status] += count
-        found["unposted"] += count_unposted(connection, scope.known_at, *conditions)
-    return {**found, "quarantined": quarantine.count(connection, scope.known_at, *scope.quarantine())}
 
 
 def _shown(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine
 
 from costmeter.core.errors import ConflictError, InputError
 from costmeter.core.events import TEXT_LENGTH, check_account, check_said, digest
-from costmeter.core.ledger import GRANTED, KINDS, Credit, credit_lines
+from costmeter.core.ledger import ADDED, GRANTED, KINDS, Credit, credit_lines
 from costmeter.core.money import check_currency, format_amount
 from costmeter.core.periods import MICROSECOND, Period, as_utc, format_instant
 from costmeter.core.secrets import without_secrets
@@ -32,6 +32,7 @@ class NewCredit(NamedTuple):
     effective_at: datetime | None = None
     expires_at: datetime | None = None
     reference: str | None = None
+    origin: str = ADDED
 
 
 def add_credit(engine: Engine, new: NewCredit, *, by: str, home: Home, now: datetime) -> tuple[BookedCredit, bool]:
@@ -41,11 +42,14 @@ def add_credit(engine: Engine, new: NewCredit, *, by: str, home: Home, now: date
     ConflictError and nothing changes. Overdraft is repaid at once by what is topped up. One that begins before calls
     that are posted already pays them as if it had been known: they are folded again, and the differences are posted.
     """
-    checked, by = _checked(new, now), check_said(by, "by")
-    return in_transaction(engine, lambda connection: _add(connection, checked, by, home, now))
+    checked, by = check_credit(new, now), check_said(by, "by")
+    return in_transaction(engine, lambda connection: book_credit(connection, checked, by, home, now))
 
 
-def _add(connection: Connection, new: NewCredit, by: str, home: Home, now: datetime) -> tuple[BookedCredit, bool]:
+def book_credit(
+    connection: Connection, new: NewCredit, by: str, home: Home, now: datetime
+) -> tuple[BookedCredit, bool]:
+    """The same within a transaction, of a credit that was checked."""
     wanted = Home(new.currency or home.currency, home.timezone)
     accounts.make_missing(connection, [new.account], wanted, now)
     account = accounts.lock(connection, new.account)
@@ -63,16 +67,17 @@ def _add(connection: Connection, new: NewCredit, by: str, home: Home, now: datet
     since = first_affected(connection, account.account, credit, fold.purse.credits, account.version)
     if since is not None and new.effective_at is None:
         credit, since = _after_the_last(connection, account.account, credit), None
-    booked = BookedCredit(credit, account.currency, new.reference, now)
+    booked = BookedCredit(credit, account.currency, new.reference, now, origin=new.origin)
     credits.add(connection, account.account, booked)
-    fold.add_credit(credit, credit_lines(credit.kind, credit.amount), seal_credit(booked))
+    fold.add_credit(credit, credit_lines(credit.kind, credit.amount, new.origin), seal_credit(booked))
     if since is not None:
         fold_again(fold, since)
     fold.repay()
     fold.expire()
     fold.write()
     batch.write()
-    audit.add(connection, "credit.add", _subject(booked), _change(booked), by=by, at=now, account=new.account)
+    if new.origin == ADDED:
+        audit.add(connection, "credit.add", _subject(booked), credit_change(booked), by=by, at=now, account=new.account)
     return booked, True
 
 
@@ -80,7 +85,8 @@ def _subject(booked: BookedCredit) -> str:
     return booked.reference or f"credit {booked.credit.credit_id}"
 
 
-def _change(booked: BookedCredit) -> dict[str, Any]:
+def credit_change(booked: BookedCredit) -> dict[str, Any]:
+    """What the audit log says of a credit."""
     credit = booked.credit
     return {
         "kind": credit.kind,
@@ -96,10 +102,12 @@ def seal_credit(booked: BookedCredit) -> bytes:
     credit = booked.credit
     expires = format_instant(credit.expires_at) if credit.expires_at else None
     effective = format_instant(credit.effective_at)
-    return digest([credit.credit_id, credit.kind, credit.amount, effective, expires, booked.reference])
+    said = [credit.credit_id, credit.kind, credit.amount, effective, expires, booked.reference]
+    return digest(said if booked.origin == ADDED else [*said, booked.origin])
 
 
-def _checked(new: NewCredit, now: datetime) -> NewCredit:
+def check_credit(new: NewCredit, now: datetime) -> NewCredit:
+    """The credit with what it says made good, or InputError."""
     account = check_account(new.account)
     if new.kind not in KINDS:
         raise InputError("kind", new.kind, f"use one of {', '.join(KINDS)}")

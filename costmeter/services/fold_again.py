@@ -8,7 +8,7 @@ to otherwise is booked as new rows.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
@@ -21,10 +21,11 @@ from costmeter.core.ledger import TOPPED_UP, Credit, Purse, Repayment, Split, ch
 from costmeter.core.money import MAX_AMOUNT
 from costmeter.core.periods import Period
 from costmeter.services.post_charges import Fold, charge_fact, seal_charges
-from costmeter.store import charges, credits, detached
+from costmeter.store import charges, corrections, credits, detached
 from costmeter.store.charges import Paid
 from costmeter.store.events import StoredEvent
 from costmeter.store.journal import Entry
+from costmeter.store.tables import CorrectionRow
 
 COSTS = ("cost_cache_hit", "cost_cache_miss", "cost_output", "cost")
 MONEY = (*COSTS, "granted", "topped_up", "overdraft", "untracked", "cache_savings", "off_peak_savings")
@@ -59,8 +60,9 @@ class _Row(NamedTuple):
 class Again:
     """The calls of an account from an instant on, folded again into its purse, from which they are unwound first.
 
-    `upto` is the number of the newest fact that is known. What credits gave for calls before `since` stands as it was
-    posted, as do repayments by credits that were in effect by then.
+    `upto` is the number of the newest fact that was known; the one after it is what the calls are folded again for.
+    What credits gave for calls before `since` stands as it was posted, as do repayments by credits that were in effect
+    by then. A correction downwards is owed from its own instant on.
     """
 
     def __init__(self, connection: Connection, account: str, purse: Purse, *, since: datetime, upto: int) -> None:
@@ -75,7 +77,10 @@ class Again:
         for before in (given, self._was_repaid):
             for credit_id, amount in before.items():
                 purse.remaining[credit_id] = purse.remaining.get(credit_id, 0) + amount
-        purse.overdraft += self._was_repaid.total() - overdraft
+        since_then = (CorrectionRow.effective_at >= since, CorrectionRow.seq <= upto + 1, CorrectionRow.amount < 0)
+        owed = corrections.of_account(connection, account, *since_then)
+        self._to_owe = deque(sorted((one.effective_at, -one.amount) for one in owed))
+        purse.overdraft += self._was_repaid.total() - overdraft - sum(amount for _, amount in self._to_owe)
 
     def calls(self) -> Iterator[list[Paid]]:
         """The charges in force from there on, in canonical order."""
@@ -83,11 +88,17 @@ class Again:
 
     def fold(self, cost: int | None, completed_at: datetime) -> Split:
         """How the next call is paid; what is owed is repaid before a call that comes after a top-up."""
+        self._owe(completed_at)
         if self.purse.can_repay(completed_at):
             self.repay(completed_at)
         return self.purse.deduct(cost or 0, completed_at)
 
+    def _owe(self, until: datetime) -> None:
+        while self._to_owe and self._to_owe[0][0] <= until:
+            self.purse.overdraft += self._to_owe.popleft()[1]
+
     def repay(self, at: datetime) -> None:
+        self._owe(at)
         for repayment in self.purse.repay(at):
             self._is_repaid[repayment.credit_id] += repayment.amount
 

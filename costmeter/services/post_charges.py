@@ -23,7 +23,7 @@ from costmeter.core.ledger import (
     repayment_lines,
 )
 from costmeter.core.money import MAX_AMOUNT
-from costmeter.core.periods import format_instant, month_of
+from costmeter.core.periods import format_instant, month_after, month_of
 from costmeter.core.price_book import PriceBook
 from costmeter.core.pricing import Charge, Unpriced, price_event
 from costmeter.store import accounts, charges, credits, editions, events, journal
@@ -99,7 +99,7 @@ def open_folds(batch: Batch, locked: Sequence[Account], now: datetime) -> Iterat
     closed = journal.closed_months(batch.connection, [account.account for account in locked])
     for account in locked:
         purse, before = held[account.account]
-        yield Fold(batch, account, now, purse, before, closed[account.account])
+        yield Fold(batch, account, now, purse, before, closed.get(account.account))
 
 
 @dataclass
@@ -111,7 +111,7 @@ class Fold:
     now: datetime
     purse: Purse
     before: dict[int, CreditBalance]
-    closed: set[str]
+    closed_upto: str | None  # the last closed month
     began: int = field(init=False)
     expired: dict[int, int] = field(init=False)
     entries: list[Entry] = field(default_factory=list)
@@ -239,9 +239,11 @@ class Fold:
         self.entries.append(Entry(kind, row["seq"], row["seq"], month, self.now, seal_move(row), lines))
 
     def month(self, instant: datetime) -> tuple[str, str | None]:
-        """The billing month, and the closed month that it adjusts."""
+        """The billing month, and the closed month that it adjusts: with a month all before it are closed."""
         month = month_of(instant, self.account.timezone)
-        return (month_of(self.now, self.account.timezone), month) if month in self.closed else (month, None)
+        if self.closed_upto is None or month > self.closed_upto:
+            return month, None
+        return max(month_of(self.now, self.account.timezone), month_after(self.closed_upto)), month
 
     def _keep_posting(self, posting: _Posting, edition: str) -> None:
         stored, split = posting.stored, posting.split

@@ -21,22 +21,27 @@ from costmeter.core.doubts import clock_doubt
 from costmeter.core.ledger import (
     Purse,
     charge_lines,
+    correction_lines,
     credit_lines,
     expiry_lines,
     repayment_lines,
 )
-from costmeter.core.periods import FIRST_INSTANT, LAST_INSTANT, month_of
+from costmeter.core.periods import FIRST_INSTANT, LAST_INSTANT, month_of, month_period
 from costmeter.core.price_book import PriceBook
 from costmeter.core.pricing import Unpriced, price_event
 from costmeter.services.add_credit import seal_credit
+from costmeter.services.close_month import seal_closing
+from costmeter.services.correct_balance import seal_correction
 from costmeter.services.fold_again import MONEY, Again, first_affected
 from costmeter.services.post_charges import charge_fact, price_columns, seal_charges, seal_move
 from costmeter.services.replay_fold import ReplayFold
 from costmeter.services.void_credit import first_paid_by, seal_void
-from costmeter.store import credits, journal
+from costmeter.store import charges, closings, corrections, credits, journal
 from costmeter.store.accounts import Account
 from costmeter.store.booked import Booked, booked
 from costmeter.store.checkpoints import Checkpoint
+from costmeter.store.closings import Closing
+from costmeter.store.corrections import Correction
 from costmeter.store.credits import BookedCredit
 from costmeter.store.tables import EntryRow, ExpiryRow, LineRow, RepaymentRow, Table
 
@@ -63,6 +68,16 @@ class Replay:
         self.repayments = {row.seq: row for row in self._rows(RepaymentRow)}
         self.expiries = {row.seq: row for row in self._rows(ExpiryRow)}
         self.voids = {booked.void.seq: booked for booked in self.credits.values() if booked.void}
+        self.corrections = {c.seq: c for c in corrections.of_account(connection, account.account) if c.amount < 0}
+        self.closings = {closing.seq: closing for closing in closings.of_account(connection, account.account)}
+        self._kinds: dict[str, tuple[Mapping[int, Any], Callable[[Any], tuple[dict[str, int], bytes]]]] = {
+            "credit": (self.credits, self._fold_credit),
+            "void": (self.voids, self._fold_void),
+            "correction": (self.corrections, self._fold_correction),
+            "close": (self.closings, self._fold_closing),
+            "repayment": (self.repayments, self._fold_repayment),
+            "expiry": (self.expiries, self._fold_expiry),
+        }
         self._voided: int | None = None  # a credit that gives back what it gave, and has nothing after that
         self._folding: ReplayFold | None = None
         self._due: list[tuple[int, int]] = []  # what a folding again must have booked, in this order
@@ -77,14 +92,9 @@ class Replay:
 
     def run(self) -> Checkpoint:
         """Fold what came after the checkpoint; returns how far that went."""
-        charges = booked(self.connection, self.account.account, after=self.since.seq)
+        posted = booked(self.connection, self.account.account, after=self.since.seq)
         chain, last = self.since.chain, self.since.seq
-        unbooked = {
-            *(("credit", seq) for seq in self.credits if seq > last),
-            *(("repayment", seq) for seq in self.repayments),
-            *(("expiry", seq) for seq in self.expiries),
-            *(("void", seq) for seq in self.voids if seq > last),
-        }
+        unbooked = {(kind, seq) for kind, (facts, _) in self._kinds.items() for seq in facts if seq > last}
         for entry in self._rows(EntryRow):
             if entry.first_seq != last + 1 or entry.seq < entry.first_seq:
                 self._found(5, f"entry {entry.seq} begins at {entry.first_seq}, after {last}: the sequence has a gap")
@@ -92,13 +102,13 @@ class Replay:
                 self._end_folding()
             self._in_time &= entry.booked_at >= self._now
             self._now = entry.booked_at
-            lines, seal = self._fold(entry, charges)
+            lines, seal = self._fold(entry, posted)
             self._check_entry(entry, lines, seal, chain)
             unbooked.discard((entry.kind, entry.seq))
             chain, last = entry.chain, entry.seq
         self._end_folding()
         self._expect_no_repayment()
-        for charge in charges:
+        for charge in posted:
             self._found(5, f"charge {charge.seq} is in no journal entry")
         for kind, seq in sorted(unbooked):
             self._found(5, f"{kind} {seq} is in no journal entry")
@@ -115,20 +125,16 @@ class Replay:
             expired=self.expired,
         )
 
-    def _fold(self, entry: Row[Any], charges: Iterator[Booked]) -> tuple[dict[str, int], bytes]:
+    def _fold(self, entry: Row[Any], posted: Iterator[Booked]) -> tuple[dict[str, int], bytes]:
         """The lines and the digest that an entry should have, by its facts."""
         seq = entry.seq
         if entry.kind in ("charges", "fold"):
-            return self._fold_charges(entry, charges)
-        if entry.kind == "repayment" and seq in self.repayments:
-            return self._fold_repayment(self.repayments[seq])
-        self._expect_no_repayment()
-        if entry.kind == "credit" and seq in self.credits:
-            return self._fold_credit(self.credits[seq])
-        if entry.kind == "void" and seq in self.voids:
-            return self._fold_void(self.voids[seq])
-        if entry.kind == "expiry" and seq in self.expiries:
-            return self._fold_expiry(self.expiries[seq])
+            return self._fold_charges(entry, posted)
+        if entry.kind != "repayment":
+            self._expect_no_repayment()
+        facts, fold = self._kinds.get(entry.kind, ({}, None))
+        if fold is not None and seq in facts:
+            return fold(facts[seq])
         self._found(5, f"entry {seq} books a {entry.kind} that is not there")
         return {}, b""
 
@@ -143,7 +149,7 @@ class Replay:
         self.expired[credit.credit_id] = 0
         if since is not None:
             self._begin_folding(since, upto)
-        return credit_lines(credit.kind, credit.amount), seal_credit(booked)
+        return credit_lines(credit.kind, credit.amount, booked.origin), seal_credit(booked)
 
     def _fold_void(self, booked: BookedCredit) -> tuple[dict[str, int], bytes]:
         credit = booked.credit
@@ -157,7 +163,21 @@ class Replay:
         if since is not None:
             self._begin_folding(since, upto)
         self._voided = credit.credit_id
-        return credit_lines(credit.kind, -credit.amount), seal_void(credit.credit_id, booked.void)
+        return credit_lines(credit.kind, -credit.amount, booked.origin), seal_void(credit.credit_id, booked.void)
+
+    def _fold_correction(self, correction: Correction) -> tuple[dict[str, int], bytes]:
+        self.purse.overdraft -= correction.amount
+        upto, since = correction.seq - 1, correction.effective_at
+        if charges.has_since(self.connection, self.account.account, since=since, upto=upto):
+            self._begin_folding(since, upto)
+        return correction_lines(-correction.amount), seal_correction(correction)
+
+    def _fold_closing(self, closing: Closing) -> tuple[dict[str, int], bytes]:
+        """A month that is closed is folded again as a whole, in canonical order."""
+        start = month_period(closing.month, self.account.timezone).start
+        assert start is not None
+        self._begin_folding(start, closing.seq - 1)
+        return {}, seal_closing(closing.seq, closing.month, closing.by_whom, closing.reason)
 
     def _begin_folding(self, since: datetime, upto: int) -> None:
         again = Again(self.connection, self.account.account, self.purse, since=since, upto=upto)
@@ -187,10 +207,10 @@ class Replay:
             what = f"{(purse.remaining, purse.overdraft)}, not {(self.purse.remaining, self.purse.overdraft)}"
             self._found(4, f"folded from the beginning, credits have and the account owes {what}")
 
-    def _fold_charges(self, entry: Row[Any], charges: Iterator[Booked]) -> tuple[dict[str, int], bytes]:
+    def _fold_charges(self, entry: Row[Any], posted: Iterator[Booked]) -> tuple[dict[str, int], bytes]:
         splits, facts = [], []
         for expected in range(entry.first_seq, entry.seq + 1):
-            charge = next(charges, None)
+            charge = next(posted, None)
             if charge is None or charge.seq != expected:
                 self._found(5, f"charge {expected} is missing: the sequence has a gap")
                 break

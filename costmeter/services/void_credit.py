@@ -57,7 +57,7 @@ def _void(connection: Connection, name: str, reference: str, said: tuple[str, st
     since = first_paid_by(connection, name, credit, fold.purse.credits, account.version)
     credits.add_void(connection, name, credit.credit_id, void)
     month, _ = fold.month(credit.effective_at)
-    lines = credit_lines(credit.kind, -credit.amount)
+    lines = credit_lines(credit.kind, -credit.amount, booked.origin)
     fold.entries.append(Entry("void", void.seq, void.seq, month, now, seal_void(credit.credit_id, void), lines))
     if since is not None:
         fold_again(fold, since)

@@ -45,6 +45,7 @@ def create_app(vendor: Vendor, plan: FaultPlan) -> Starlette:
             _get("/user/balance", routes.balance),
             _get("/_simulator/ledger", control.show_ledger),
             _post("/_simulator/credits", control.add_credit),
+            _get("/_simulator/export", control.export_usage),
             _get("/_simulator/clock", control.show_clock),
             _post("/_simulator/clock", control.move_clock),
             _get("/_simulator/faults", control.show_faults),

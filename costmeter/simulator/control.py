@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from costmeter.simulator.clock import SimulatorClock
 from costmeter.simulator.errors import BadInputError
+from costmeter.simulator.exports import NEW, export_zip
 from costmeter.simulator.faults import read_fault
 from costmeter.simulator.instants import format_instant, parse_instant, parse_seconds
 from costmeter.simulator.routes import plan_of, vendor_of
@@ -31,6 +32,22 @@ async def add_credit(request: Request) -> Response:
         expires_at=None if expires_at is None else parse_instant(expires_at, "expires_at"),
     )
     return JSONResponse({"currency": ledger.currency, **ledger.balance().as_json()}, 201)
+
+
+async def export_usage(request: Request) -> Response:
+    """The ZIP that the console would export of all calls: ?form=old|new&hours=1|24&offset_minutes=480."""
+    asked = {"form": NEW, "hours": "24", "offset_minutes": "0"} | dict(request.query_params)
+    numbers = [_number(name, asked[name]) for name in ("hours", "offset_minutes")]
+    ledger = vendor_of(request).ledger
+    zipped = export_zip(ledger.calls, ledger.currency, form=asked["form"], hours=numbers[0], offset_minutes=numbers[1])
+    return Response(zipped, media_type="application/zip")
+
+
+def _number(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise BadInputError(name, text, "give a whole number") from None
 
 
 async def show_clock(request: Request) -> Response:

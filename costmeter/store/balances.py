@@ -10,12 +10,12 @@ from sqlalchemy import ColumnElement, Connection, and_, select
 
 from costmeter.core.ledger import GRANTED, TOPPED_UP
 from costmeter.core.money import format_amount
-from costmeter.store import credits, detached
+from costmeter.store import corrections, credits, detached
 from costmeter.store.accounts import Account
 from costmeter.store.detached import Kept
 from costmeter.store.events import of_one_event
 from costmeter.store.known import by_then
-from costmeter.store.tables import ChargeRow, DeductionRow, RepaymentRow
+from costmeter.store.tables import ChargeRow, CorrectionRow, DeductionRow, RepaymentRow
 from costmeter.store.types import join_halves, sum_halves
 
 
@@ -80,7 +80,7 @@ def _spent(connection: Connection, account: str, at: datetime, known_at: datetim
 
 
 def _owed(connection: Connection, account: str, at: datetime, known_at: datetime | None) -> int:
-    """The overdraft of calls completed until an instant, less what was repaid until then."""
+    """The overdraft of calls completed until an instant and of corrections, less what was repaid until then."""
     owed = select(*sum_halves(ChargeRow.overdraft)).where(
         ChargeRow.account == account,
         ChargeRow.completed_at <= at,
@@ -88,7 +88,10 @@ def _owed(connection: Connection, account: str, at: datetime, known_at: datetime
         *by_then(ChargeRow.booked_at, known_at),
     )
     repaid = select(*sum_halves(RepaymentRow.amount)).where(*_repaid(account, at, known_at))
-    return join_halves(*connection.execute(owed).one()) - join_halves(*connection.execute(repaid).one())
+    corrected = (CorrectionRow.effective_at <= at, *by_then(CorrectionRow.booked_at, known_at))
+    owed_by_correction = corrections.owed(connection, account, *corrected)
+    repaid_sum = join_halves(*connection.execute(repaid).one())
+    return join_halves(*connection.execute(owed).one()) + owed_by_correction - repaid_sum
 
 
 def _repaid(account: str, at: datetime, known_at: datetime | None) -> list[ColumnElement[bool]]:

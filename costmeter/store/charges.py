@@ -150,9 +150,19 @@ def _prices(connection: Connection, account: str) -> Select[Any]:
         EventRow.output_tokens, EventRow.project, ChargeRow.edition, *(getattr(ChargeRow, name) for name in PRICE),
     ]  # fmt: skip
     query = select(*columns).select_from(ChargeRow).join(EventRow, of_one_event(EventRow, ChargeRow))
+    return query.where(ChargeRow.account == account, ~_is_replaced())
+
+
+def _is_replaced() -> ColumnElement[bool]:
     later = aliased(ChargeRow)
-    replaced = select(later).where(of_one_event(later, ChargeRow), later.revision > ChargeRow.revision)
-    return query.where(ChargeRow.account == account, ~replaced.exists())
+    return select(later).where(of_one_event(later, ChargeRow), later.revision > ChargeRow.revision).exists()
+
+
+def states_in_force(connection: Connection, account: str, month: str) -> dict[str, int]:
+    """How many of the charges that were booked in a billing month, and are in force, are in each state."""
+    query = select(ChargeRow.status, func.count()).where(ChargeRow.account == account, ChargeRow.billing_month == month)
+    query = query.where(ChargeRow.sign == 1, ~_is_replaced()).group_by(ChargeRow.status)
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def bytewise(connection: Connection, column: Any) -> ColumnElement[str]:
@@ -264,6 +274,12 @@ def _earliest(
         ~replaced.exists(),
     )
     return connection.scalar(query.order_by(ChargeRow.completed_at).limit(1))
+
+
+def has_since(connection: Connection, account: str, *, since: datetime, upto: int) -> bool:
+    """Whether a posted call completed from an instant on."""
+    calls = (ChargeRow.account == account, ChargeRow.completed_at >= since, ChargeRow.seq <= upto)
+    return connection.scalar(select(ChargeRow.seq).where(*calls).limit(1)) is not None
 
 
 def last_completion(connection: Connection, account: str) -> datetime:

@@ -30,6 +30,26 @@ class CreditRow(Table):
     expires_at: Mapped[datetime | None]
     reference: Mapped[str | None] = mapped_column(Name)
     booked_at: Mapped[datetime]
+    origin: Mapped[str] = mapped_column(String(16), server_default="credit")  # credit, opening or correction
+
+
+class CorrectionRow(Table):
+    """What the balance was put right by, by somebody who says why.
+
+    Upwards it is a credit of that number; downwards it is owed, as overdraft is, and repaid by topped-up balance.
+    """
+
+    __tablename__ = "correction"
+    __table_args__ = (CheckConstraint("amount <> 0", name="correction_moves_money"),)
+
+    account: Mapped[str] = mapped_column(ForeignKey("account.account"), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(16))
+    amount: Mapped[int] = mapped_column(ExactMoney)
+    effective_at: Mapped[datetime]
+    reason: Mapped[str]
+    by_whom: Mapped[str] = mapped_column(Name)
+    booked_at: Mapped[datetime]
 
 
 class CreditBalanceRow(Table):

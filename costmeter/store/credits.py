@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, insert, select
 
-from costmeter.core.ledger import Credit, Purse
+from costmeter.core.ledger import ADDED, Credit, Purse
 from costmeter.store.accounts import Account
 from costmeter.store.bulk import Batch, among
 from costmeter.store.tables import AccountRow, CreditBalanceRow, CreditRow, CreditVoidRow, ExpiryRow, RepaymentRow
@@ -32,6 +32,7 @@ class BookedCredit(NamedTuple):
     reference: str | None
     booked_at: datetime
     void: Void | None = None
+    origin: str = ADDED
 
 
 class CreditBalance(NamedTuple):
@@ -44,14 +45,15 @@ class CreditBalance(NamedTuple):
 _VOID = (CreditVoidRow.seq, CreditVoidRow.reason, CreditVoidRow.by_whom, CreditVoidRow.booked_at.label("voided_at"))
 _CREDIT = (
     CreditRow.credit_id, CreditRow.kind, CreditRow.amount, CreditRow.effective_at, CreditRow.expires_at,
-    CreditRow.currency, CreditRow.reference, CreditRow.booked_at, *_VOID,
+    CreditRow.currency, CreditRow.reference, CreditRow.booked_at, *_VOID, CreditRow.origin,
 )  # fmt: skip
 _VOIDED = and_(CreditVoidRow.account == CreditRow.account, CreditVoidRow.credit_id == CreditRow.credit_id)
 
 
 def add(connection: Connection, account: str, booked: BookedCredit) -> None:
     row = {**booked.credit._asdict(), "account": account, "currency": booked.currency}
-    connection.execute(insert(CreditRow), {**row, "reference": booked.reference, "booked_at": booked.booked_at})
+    row |= {name: getattr(booked, name) for name in ("reference", "booked_at", "origin")}
+    connection.execute(insert(CreditRow), row)
     balance = {
         "account": account,
         "credit_id": booked.credit.credit_id,
@@ -138,5 +140,5 @@ def add_moves(batch: Batch, kind: str, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def _booked(row: Any) -> BookedCredit:
-    void = None if row.seq is None else Void(*row[8:])
-    return BookedCredit(Credit(*row[:5]), currency=row[5], reference=row[6], booked_at=row[7], void=void)
+    void = None if row.seq is None else Void(*row[8:12])
+    return BookedCredit(Credit(*row[:5]), row[5], row[6], row[7], void, row.origin)

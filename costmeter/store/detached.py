@@ -32,7 +32,7 @@ _DEDUCTIONS = (
 # What came since a checkpoint and could reach behind it.
 _REACHES_BACK = (
     "SELECT 1 FROM journal_entry AS entry WHERE entry.account = event.account AND entry.seq > verified.seq "
-    "AND entry.kind IN ('credit', 'void', 'fold')"
+    "AND entry.kind IN ('credit', 'void', 'fold', 'correction', 'close')"
 )
 _UNREADY = {
     "calls of it wait to be posted (costmeter flush), in account": text(

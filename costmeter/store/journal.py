@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from costmeter.core.events import digest
 from costmeter.core.ledger import is_balanced
@@ -85,10 +85,14 @@ def link(chain: bytes, account: str, entry: Entry) -> bytes:
     return digest([*head, entry.facts.hex(), sorted(entry.lines.items())])
 
 
-def closed_months(connection: Connection, names: Collection[str]) -> dict[str, set[str]]:
-    """The closed months of each of these accounts."""
-    months: dict[str, set[str]] = {name: set() for name in names}
+def accounts_in(connection: Connection, month: str) -> list[str]:
+    """The accounts whose books had begun in a billing month, by name."""
+    query = select(EntryRow.account).where(EntryRow.billing_month <= month).distinct()
+    return list(connection.scalars(query.order_by(EntryRow.account)))
+
+
+def closed_months(connection: Connection, names: Collection[str]) -> dict[str, str]:
+    """The last closed month of each of these accounts that has one; those before it are closed with it."""
     where = (among(connection, PeriodRow.account, names), PeriodRow.state == "closed")
-    for account, month in connection.execute(select(PeriodRow.account, PeriodRow.month).where(*where)):
-        months[account].add(month)
-    return months
+    query = select(PeriodRow.account, func.max(PeriodRow.month)).where(*where).group_by(PeriodRow.account)
+    return {row[0]: row[1] for row in connection.execute(query)}

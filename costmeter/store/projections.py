@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, select
 
 from costmeter.core.errors import FrozenError
-from costmeter.store import accounts, credits, rollups
+from costmeter.store import accounts, corrections, credits, rollups
 from costmeter.store.accounts import Account
 from costmeter.store.bulk import Batch
 from costmeter.store.checkpoints import Checkpoint
@@ -34,7 +34,8 @@ def rebuild(connection: Connection, account: Account) -> Checkpoint:
     """
     name = account.account
     balances = _balances(connection, name)
-    overdraft = _sum(connection, name, ChargeRow.overdraft) - _sum(connection, name, RepaymentRow.amount)
+    owed = _sum(connection, name, ChargeRow.overdraft) + corrections.owed(connection, name)
+    overdraft = owed - _sum(connection, name, RepaymentRow.amount)
     newest = select(EntryRow.chain).where(EntryRow.account == name).order_by(EntryRow.seq.desc()).limit(1)
     chain = connection.scalar(newest) or accounts.NO_CHAIN
     seq = max(account.version, *_newest_facts(connection, name))

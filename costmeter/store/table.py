@@ -19,4 +19,6 @@ def serves(query: str) -> dict[str, str]:
 
 
 class Table(DeclarativeBase):
-    type_annotation_map = {datetime: UtcInstant, bytes: Key, dict[str, Any]: Json, str: Text, int: BigInteger}  # noqa: RUF012
+    type_annotation_map = {  # noqa: RUF012
+        datetime: UtcInstant, bytes: Key, dict[str, Any]: Json, list[Any]: Json, str: Text, int: BigInteger,
+    }  # fmt: skip

@@ -24,6 +24,13 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from costmeter.store.access_tables import AuditRow as AuditRow
 from costmeter.store.access_tables import KeyRow as KeyRow
+from costmeter.store.closing_table import ClosingRow as ClosingRow
+from costmeter.store.console_tables import ImportedCostRow as ImportedCostRow
+from costmeter.store.console_tables import ImportedUsageRow as ImportedUsageRow
+from costmeter.store.console_tables import ImportRow as ImportRow
+from costmeter.store.console_tables import ImportVoidRow as ImportVoidRow
+from costmeter.store.console_tables import ObservationRow as ObservationRow
+from costmeter.store.credit_tables import CorrectionRow as CorrectionRow
 from costmeter.store.credit_tables import CreditBalanceRow as CreditBalanceRow
 from costmeter.store.credit_tables import CreditRow as CreditRow
 from costmeter.store.credit_tables import CreditVoidRow as CreditVoidRow
@@ -41,8 +48,9 @@ from costmeter.store.types import ExactMoney, ExactTotal, Key
 PARTITIONED = ("usage_event", "charge", "deduction")
 # Rows of these are never updated or deleted: the migrations forbid it by triggers.
 ADDED_ONLY = (
-    "identity", "usage_event", "price_edition", "charge", "deduction", "credit", "credit_void", "repayment", "expiry",
-    "journal_entry", "journal_line", "account_freeze", "audit_entry",
+    "identity", "usage_event", "price_edition", "charge", "deduction", "credit", "credit_void", "correction",
+    "repayment", "expiry", "closing", "journal_entry", "journal_line", "account_freeze", "audit_entry",
+    "console_import", "imported_usage", "imported_cost", "import_void",
 )  # fmt: skip
 _BY_COMPLETION = {"postgresql_partition_by": "RANGE (completed_at)"}
 
@@ -206,11 +214,12 @@ class EntryRow(Table):
     """One balanced journal entry: the facts numbered `first_seq` to `seq` of its account."""
 
     __tablename__ = "journal_entry"
+    __table_args__ = (Index("entry_by_month", "account", "billing_month", info=serves("statement of a month")),)
 
     account: Mapped[str] = mapped_column(ForeignKey("account.account"), primary_key=True)
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     first_seq: Mapped[int]
-    kind: Mapped[str] = mapped_column(String(16))  # charges, fold, credit, void, repayment or expiry
+    kind: Mapped[str] = mapped_column(String(16))  # charges, fold, credit, void, correction, repayment, expiry, close
     currency: Mapped[str] = mapped_column(String(3))
     billing_month: Mapped[str] = mapped_column(String(7))
     booked_at: Mapped[datetime]

@@ -28,6 +28,8 @@ NEEDS = {
     ("GET", "/v1/accounts/{account}/credits"): READ,
     ("POST", "/v1/accounts/{account}/credits"): FINANCE,
     ("POST", "/v1/accounts/{account}/credits/void"): FINANCE,
+    ("GET", "/v1/statements/{account}/{month}"): READ,
+    ("POST", "/v1/statements/{account}/{month}/close"): FINANCE,
     ("GET", "/v1/reports/spend"): READ,
     ("GET", "/v1/exports/charges"): READ,
     ("GET", "/v1/quarantine"): READ,
@@ -52,7 +54,9 @@ def routes(api: Api) -> list[tuple[str, str]]:
 
 def ask(api: Api, method: str, path: str, headers: dict[str, str]) -> int:
     """The status of a request that is right but for its values."""
-    filled = path.format(account="default", event_id="a", item="00" * 16, name="x", model="deepseek-chat")
+    filled = path.format(
+        account="default", event_id="a", item="00" * 16, name="x", model="deepseek-chat", month="2025-03"
+    )
     body: Any = {} if method == "POST" else None
     return api.request(method, filled, json=body, headers=headers).status_code
 

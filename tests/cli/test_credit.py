@@ -11,7 +11,7 @@ from tests.cli.running import Run, words, write
 from tests.make import an_event
 
 GIFT = words("credit add --kind granted --amount 5.00 --effective-at 2025-03-01T00:00:00Z --reference gift")
-CREDIT = ("credit_id", "kind", "amount", "currency", "effective_at", "expires_at", "reference", "voided")
+CREDIT = ("credit_id", "kind", "amount", "currency", "effective_at", "expires_at", "reference", "origin", "voided")
 
 
 def test_a_credit_is_added_and_told(run: Run, database: str) -> None:
@@ -33,6 +33,7 @@ def test_the_json_of_a_credit_says_all_of_it(run: Run, database: str) -> None:
         "effective_at": "2025-03-01T00:00:00Z",
         "expires_at": "2025-04-01T00:00:00Z",
         "reference": "gift",
+        "origin": "credit",
         "voided": None,
         "account": "default",
         "created": True,
@@ -221,3 +222,13 @@ def test_the_reference_of_a_voided_credit_is_not_used_again(run: Run, sqlite: st
     run(*GIFT)
     run("credit", "void", "gift", "--reason", "x")
     assert run(*GIFT).refused.startswith("reference 'gift': is of a credit that was voided at ")
+
+
+def test_a_balance_is_corrected_in_somebodys_name(run: Run, database: str) -> None:
+    run("credit", "add", "--kind", "topped_up", "--amount", "5.00", "--effective-at", "2025-03-01T00:00:00Z")
+    correct = ["credit", "correct", "--amount", "-0.25", "--reason", "the vendor says so", "--by", "Ada"]
+    assert run(*correct).done == "corrected account default by -0.25 topped_up\n"
+    assert run("balance", "--json").json["balance_infos"][0]["total_balance"] == "4.75"
+    made = run(*correct, "--json").json
+    assert (made["seq"], made["amount"], made["by"], made["reason"]) == (4, "-0.25", "Ada", "the vendor says so")
+    assert "amount '0.00'" in run("credit", "correct", "--amount", "0", "--reason", "x").refused

@@ -21,8 +21,11 @@ from costmeter.exports.export import Export
 from costmeter.exports.focus import count_unpriced, focus_export
 from costmeter.exports.focus_format import COLUMNS, Mode, Version
 from costmeter.prices.read import read_edition
+from costmeter.services.correct_balance import NewCorrection, correct_balance
+from costmeter.services.open_account import Opening, open_account
 from costmeter.services.reprice import reprice
 from costmeter.services.void_credit import void_credit
+from costmeter.store.accounts import Home
 from costmeter.store.engine import in_transaction, reading
 from costmeter.store.scope import Scope
 from costmeter.store.tables import ChargeRow
@@ -316,6 +319,21 @@ def test_what_adjusts_a_closed_month_is_a_correction_in_the_open_one(engine: Eng
         (at("2025-02-03T00:00:00Z"), usd("2.00"))
     ]
     assert as_csv(engine, ACCRUAL, Scope.checked(month="2025-02")) == february, "a closed month never changes"
+
+
+def test_what_was_put_right_is_an_adjustment_and_what_was_there_is_no_purchase(engine: Engine) -> None:
+    """The granted balance that was missing costs nothing until it pays for something."""
+    opening = Opening("default", at("2025-03-01T00:00:00Z"), granted=usd("1.00"), topped_up=usd("7.00"))
+    open_account(engine, opening, by="Ada", home=Home(), now=at("2025-03-01T00:00:00Z"))
+    for amount, kind in (("0.30", "topped_up"), ("-0.20", "topped_up"), ("2.00", "granted")):
+        new = NewCorrection("default", usd(amount), "counted", kind, at("2025-03-02T00:00:00Z"))
+        correct_balance(engine, new, by="Ada", now=at(NOW))
+
+    for export, is_billed in ((ACCRUAL, True), (PREPAID, False)):
+        rows = exported(engine, export, MARCH)
+        assert {row["ChargeCategory"] for row in rows} == {"Adjustment"}
+        assert [row["EffectiveCost"] for row in rows] == [-usd("0.30"), usd("0.20")]
+        assert [row["BilledCost"] for row in rows] == [row["EffectiveCost"] * is_billed for row in rows]
 
 
 def test_calls_without_a_price_have_no_row_and_are_counted(engine: Engine) -> None:

@@ -21,8 +21,10 @@ from costmeter.exports.focus import count_unpriced, focus_export
 from costmeter.exports.focus_format import Mode, Version
 from costmeter.exports.journal import GRANTED_INCOME, JOURNAL
 from costmeter.reports.spend import spend_report
+from costmeter.store import accounts
 from costmeter.store.engine import reading
 from costmeter.store.scope import Scope
+from costmeter.store.statements import read_statement
 from costmeter.store.tables import EntryRow, LineRow
 from tests.exports.writing import as_csv, balances_at, exported
 from tests.services.ledger_machine import LedgerMachine
@@ -30,7 +32,7 @@ from tests.services.ledger_model import MARCH
 
 MONTHS = (MARCH, "2025-04")
 NEVER = 1_000  # hours: further on than the machine's time goes
-CATEGORIES = ("Usage", "Credit", "Purchase")
+CATEGORIES = ("Usage", "Credit", "Purchase", "Adjustment")
 Rows = list[dict[str, Any]]
 
 
@@ -74,8 +76,13 @@ class ExportedLedger(LedgerMachine):
         assert all(row["ListCost"] == at_list_price(row) for row in usage)
         by_day = {row["day"]: row["cost"] for row in report.rows.to_dict("records") if row["cost"]}
         assert self.by_day(usage) == by_day
-        bought = [row for row in self.lines(month, "credit", "void") if row["journal_account"] == "topped_up"]
-        assert summed(prepaid["Purchase"], "BilledCost") == summed(bought, "amount")
+        funded = [
+            row for row in self.lines(month, "credit", "void") if row["journal_account"] in ("funding", "granted")
+        ]
+        assert summed(prepaid["Purchase"], "BilledCost") == -summed(funded, "amount"), "grants fund themselves"
+        corrected = [row for row in self.lines(month) if row["journal_account"] == "adjustment"]
+        for rows in (accrual, prepaid):
+            assert summed(rows["Adjustment"], "EffectiveCost") == summed(corrected, "amount")
         return usage
 
     def by_day(self, usage: Rows) -> dict[str, int]:
@@ -87,20 +94,20 @@ class ExportedLedger(LedgerMachine):
     def journal_is_that_of_the_ledger(self, month: str, usage: Rows) -> None:
         """Each entry and each day balances, and each account comes to what the ledger's own journal has."""
         entries: Counter[str] = Counter()
-        accounts: Counter[str] = Counter()
+        by_account: Counter[str] = Counter()
         days: Counter[str] = Counter()
         for row in exported(self.engine, JOURNAL, self.scope(month)):
             assert str(row["date"]).startswith(month)
             amount = (row["debit"] or 0) - (row["credit"] or 0)
             entries[row["entry"]] += amount
-            accounts["funding" if row["journal_account"] == GRANTED_INCOME else row["journal_account"]] += amount
+            by_account["funding" if row["journal_account"] == GRANTED_INCOME else row["journal_account"]] += amount
             if row["journal_account"] == "usage_cost" and row["adjusts"] is None:
                 days[str(row["date"])] += amount
         assert not any(entries.values())
         ledger: Counter[str] = Counter()
         for line in self.lines(month):
             ledger[line["journal_account"]] += line["amount"]
-        assert without_nothing(accounts) == without_nothing(ledger)
+        assert without_nothing(by_account) == without_nothing(ledger)
         assert without_nothing(days) == self.by_day([row for row in usage if row["x_Adjusts"] is None])
 
     def lines(self, month: str, *kinds: str) -> Rows:
@@ -129,6 +136,9 @@ class ExportedLedger(LedgerMachine):
         }
         owed = ends["Overdraft"]
         found = (ends["Granted"], ends["ToppedUp"] + owed)
+        with reading(self.engine) as connection:
+            account = accounts.get(connection, self.account)
+            assert found == read_statement(connection, account, MONTHS[-1], self.now).closing
         assert found == balances_at(self.engine, self.account, format_instant(self.now))
 
 

@@ -13,6 +13,8 @@ from costmeter.store.journal import Entry, link
 from costmeter.store.tables import (
     AccountRow,
     ChargeRow,
+    ClosingRow,
+    CorrectionRow,
     CreditBalanceRow,
     CreditRow,
     CreditVoidRow,
@@ -33,7 +35,7 @@ OTHER_MONEY = ("cost", "cost_cache_hit", "cost_cache_miss", "cost_output", "cach
 TABLES = {
     "charge": ChargeRow, "deduction": DeductionRow, "credit": CreditRow, "left": CreditBalanceRow,
     "repayment": RepaymentRow, "expiry": ExpiryRow, "entry": EntryRow, "line": LineRow, "event": EventRow,
-    "pending": PendingRow, "void": CreditVoidRow,
+    "pending": PendingRow, "void": CreditVoidRow, "correction": CorrectionRow, "closing": ClosingRow,
 }  # fmt: skip
 
 
@@ -129,8 +131,9 @@ def _check_credits(mine: Rows) -> None:
 
 def _check_sequence(account: dict[str, Any], mine: Rows) -> None:
     """The facts and the entries that book them are numbered 1 to `version` without a gap, each sealed by the last."""
-    facts = [row["seq"] for name in ("charge", "void", "repayment", "expiry") for row in mine[name]]
+    facts = [row["seq"] for name in ("charge", "void", "repayment", "expiry", "closing") for row in mine[name]]
     facts += [row["credit_id"] for row in mine["credit"]]
+    facts += [row["seq"] for row in mine["correction"] if row["amount"] < 0]
     assert sorted(facts) == list(range(1, account["version"] + 1))
     lines: dict[int, dict[str, int]] = defaultdict(dict)
     for line in mine["line"]:
@@ -153,9 +156,15 @@ def _check_journal(account: dict[str, Any], mine: Rows) -> None:
     for kind in ("granted", "topped_up"):
         assert sums[kind] == sum(left[row["credit_id"]] for row in mine["credit"] if row["kind"] == kind)
     repaid = sum(row["amount"] for row in mine["repayment"])
-    assert sums["overdraft"] == repaid - sum(row["overdraft"] for row in mine["charge"]) == -account["overdraft"]
+    owed = sum(row["overdraft"] for row in mine["charge"])
+    owed -= sum(row["amount"] for row in mine["correction"] if row["amount"] < 0)
+    assert sums["overdraft"] == repaid - owed == -account["overdraft"]
     assert sums["untracked"] == -sum(row["untracked"] for row in mine["charge"])
     assert sums["usage_cost"] == sum(row["cost"] or 0 for row in mine["charge"])
     voided = {row["credit_id"] for row in mine["void"]}
-    assert sums["funding"] == -sum(row["amount"] for row in mine["credit"] if row["credit_id"] not in voided)
+    stand = [row for row in mine["credit"] if row["credit_id"] not in voided]
+    assert sums["funding"] == -sum(row["amount"] for row in stand if row["origin"] != "correction")
+    corrected = sum(row["amount"] for row in stand if row["origin"] == "correction")
+    corrected += sum(row["amount"] for row in mine["correction"] if row["amount"] < 0)
+    assert sums["adjustment"] == -corrected
     assert sums["expired"] == sum(row["amount"] for row in mine["expiry"])

@@ -81,6 +81,8 @@ class Model:
         self.pending: list[Call] = []
         self.posted: list[Posted] = []
         self.repaid: list[tuple[int, int]] = []  # credit id, amount
+        self.corrections: list[tuple[datetime, int]] = []  # downwards: from when on, and how much is owed
+        self.to_owe: list[tuple[datetime, int]] = []  # those of them that a folding again has not come to
         self.book = 0
         self.newest = (START - timedelta(days=99), "")
         self.late: datetime | None = None  # the earliest call posted after a later one, and not folded again since
@@ -89,7 +91,8 @@ class Model:
         return credit["starts"] <= instant and not (credit["ends"] is not None and credit["ends"] <= instant)
 
     def owed(self) -> int:
-        return sum(p.overdraft for p in self.posted) - sum(amount for _, amount in self.repaid)
+        corrected = sum(amount for _, amount in self.corrections) - sum(amount for _, amount in self.to_owe)
+        return sum(p.overdraft for p in self.posted) + corrected - sum(amount for _, amount in self.repaid)
 
     def first_affected(self, new: dict[str, Any]) -> datetime | None:
         """The earliest instant at which something posted would have come out otherwise."""
@@ -128,6 +131,7 @@ class Model:
     def charge(self, call: Call, number: int) -> None:
         cost = call.cost(number) or 0
         opening = min((credit["starts"] for credit in self.credits), default=None)
+        self.to_owe = [one for one in self.to_owe if one[0] > call.completed_at]
         self.repay(call.completed_at)  # what is owed comes before a call that comes after a top-up
         if opening is None or call.completed_at < opening:
             self.posted.append(Posted(call, {}, 0, cost, number))
@@ -151,11 +155,20 @@ class Model:
             gave = sum(posted.taken.get(credit["id"], 0) for posted in self.posted)
             gave += sum(amount for key, amount in self.repaid if key == credit["id"])
             self.left[credit["id"]] = credit["amount"] - gave
+        self.to_owe = [one for one in self.corrections if one[0] >= since]
         for call in in_canonical_order([*again]):
             self.charge(call, again[call])
+        self.to_owe = []
         self.repay(now)
         if self.late is not None and self.late >= since:
             self.late = None
+
+    def correct(self, amount: int, at: datetime, now: datetime) -> None:
+        """By so much the topped-up balance is lower from an instant on."""
+        self.corrections.append((at, amount))
+        if any(posted.call.completed_at >= at for posted in self.posted):
+            self.fold_again(at, now)
+        self.repay(now)
 
     def void(self, credit: dict[str, Any], now: datetime) -> None:
         """As if it had never been given."""
@@ -207,9 +220,18 @@ class Model:
                 spent += sum(amount for credit_id, amount in self.repaid if credit_id == credit["id"])
                 has[credit["kind"]] += credit["amount"] - spent
         owed = sum(p.overdraft for p in self.posted if p.call.completed_at <= at)
+        owed += sum(amount for instant, amount in self.corrections if instant <= at)
         starts = {credit["id"]: credit["starts"] for credit in self.credits}
         owed -= sum(amount for credit_id, amount in self.repaid if starts[credit_id] <= at)
         return has["granted"], has["topped_up"] - owed
+
+    def left_at(self, now: datetime) -> tuple[int, int]:
+        """What is left of all credits that have not expired by now, of those to come too, less what is owed."""
+        left = {"granted": 0, "topped_up": 0}
+        for credit in self.credits:
+            if credit["ends"] is None or credit["ends"] > now:
+                left[credit["kind"]] += self.left[credit["id"]]
+        return left["granted"], left["topped_up"] - self.owed()
 
     def parts(self, posted: Posted) -> tuple[int, int, int, int]:
         kinds = {credit["id"]: credit["kind"] for credit in self.credits}

@@ -68,7 +68,7 @@ MUTANTS = {
     ),
     "repriced twice": Mutant(reprice._Comparison, "_compare", "if row != call.price:", "if row:"),
     "repriced at the old price": Mutant(fold_again, "_replace", "**price, ", ""),
-    "adjusts into a closed month": Mutant(post_charges.Fold, "month", "if month in self.closed", "if not month"),
+    "adjusts into a closed month": Mutant(post_charges.Fold, "month", "self.closed_upto is None or", "month or"),
 }
 
 # What the machine comes by too seldom is found by a scenario worked out by hand.

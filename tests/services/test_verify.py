@@ -323,8 +323,8 @@ TAMPERINGS = {
         "UPDATE credit SET reference = 'bribe' WHERE reference = 'gift'", 5, "are not those that it sealed"
     ),
     "a credit comes from nowhere": Tampering(
-        "INSERT INTO credit SELECT account, 999, kind, amount, currency, effective_at, expires_at, 'more', booked_at "
-        f"FROM credit WHERE {FIRST_CREDIT}",
+        "INSERT INTO credit SELECT account, 999, kind, amount, currency, effective_at, expires_at, 'more', booked_at, "
+        f"origin FROM credit WHERE {FIRST_CREDIT}",
         5,
         "credit 999 is in no journal entry",
     ),

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from pathlib import Path
+
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from costmeter.services.close_month import close_month
+from costmeter.services.correct_balance import NewCorrection, correct_balance
 from costmeter.services.freeze_account import freeze_account
+from costmeter.services.import_export import import_export
+from costmeter.services.read_console import read_console
 from costmeter.services.void_credit import void_credit
+from costmeter.services.void_import import void_import
+from costmeter.store.accounts import Home
 from costmeter.store.tables import ADDED_ONLY, Table
-from tests.make import NOW, an_event, at, grant, post, record_and_post, rows, top_up
+from tests.exported import amount_row, an_export, cost_row
+from tests.make import NOW, an_event, at, grant, post, record_and_post, rows, top_up, usd
 
 TABLES = {mapper.class_.__tablename__: mapper.class_ for mapper in Table.registry.mappers}
 
 
 @pytest.fixture
-def full(engine: Engine) -> Engine:
+def full(engine: Engine, tmp_path: Path) -> Engine:
     """A database with at least one row in every table of facts."""
     top_up(engine, "0.50", "2025-03-01T00:00:00Z")
     record_and_post(engine, an_event())
@@ -24,6 +34,12 @@ def full(engine: Engine) -> Engine:
     post(engine)
     grant(engine, "1.00", "2025-03-04T00:00:00Z", reference="wrong")
     void_credit(engine, "default", "wrong", reason="granted twice", by="Ada", now=at(NOW))
+    correct_balance(engine, NewCorrection("default", usd("-0.10"), "counted"), by="Ada", now=at(NOW))
+    close_month(engine, "default", "2025-03", by="Ada", grace=timedelta(), now=at("2025-04-01T00:00:00Z"))
+    read = read_console(an_export(tmp_path / "e.zip", [amount_row()], [cost_row()]))
+    import_export(engine, "default", read, by="Ada", home=Home(), now=at(NOW))
+    (file,) = rows(engine, TABLES["console_import"])
+    void_import(engine, "default", file["import_id"].hex(), by="Ada", reason="a test", now=at(NOW))
     freeze_account(engine, "default", by="verify", reason="a test", now=at(NOW))
     return engine
 
@@ -41,10 +57,11 @@ def test_no_row_of_facts_can_be_changed_or_deleted(full: Engine) -> None:
 
 
 def test_what_is_not_a_fact_is_named(full: Engine) -> None:
-    """Projections may be dropped and rebuilt, and quarantine, periods, accounts, keys and runs a state."""
+    """Projections may be dropped and rebuilt, and quarantine, observations, periods, keys and runs have a state."""
     assert set(TABLES) - set(ADDED_ONLY) == {
         "account",
         "api_key",
+        "balance_observation",
         "checkpoint",
         "credit_balance",
         "detached_month",

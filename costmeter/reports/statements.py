@@ -1,0 +1,162 @@
+"""The statement of a month as it is shown: that of a closed month as it was kept, of an open one as it stands."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, TextIO
+
+from sqlalchemy import Connection
+
+from costmeter.core.money import format_amount, parse_amount, round_amount
+from costmeter.core.periods import check_month, format_instant
+from costmeter.core.statements import DECIMALS
+from costmeter.store import accounts, closings
+from costmeter.store.closings import Closing
+from costmeter.store.statements import read_statement
+
+COLUMNS = (
+    "section", "item", "detail", "calls", "quantity", "granted", "topped_up", "overdraft", "untracked", "amount",
+    "rounded", "currency",
+)  # fmt: skip
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a text cell that begins so
+
+
+def statement_shape(connection: Connection, account: str, month: str, now: datetime) -> dict[str, Any]:
+    """The statement as JSON has it, all amounts exact decimal strings.
+
+    That of a closed month is the one that was kept, with `closing` saying by whom and under which SHA-256: it never
+    changes. NotFoundError where there is no such account, DetachedError where an open month's calls are detached.
+    """
+    found = accounts.get(connection, account)
+    closing = closings.get(connection, found.account, check_month(month))
+    if closing is None:
+        return read_statement(connection, found, month, now).as_dict()
+    shape: dict[str, Any] = json.loads(closing.statement)
+    return {**shape, "closing": closing_shape(closing)}
+
+
+def closing_shape(closing: Closing) -> dict[str, Any]:
+    """How a month was closed; `sha256` is that of the manifest, which names the statement's."""
+    manifest = json.loads(closing.manifest)
+    override = None
+    if closing.reason is not None:
+        override = {"by": closing.by_whom, "reason": closing.reason, "blockers": closing.blockers}
+    return {
+        "closed_at": format_instant(closing.closed_at),
+        "by": closing.by_whom,
+        "sha256": closing.sha256,
+        "previous_sha256": closing.previous,
+        "statement_sha256": manifest["statement_sha256"],
+        "first_seq": manifest["first_seq"],
+        "last_seq": closing.last_seq,
+        "editions": manifest["editions"],
+        "override": override,
+    }
+
+
+def write_statement_csv(shape: dict[str, Any], out: TextIO) -> None:
+    """A statement as RFC 4180 CSV: a section after the other, exact amounts and a rounded column."""
+    writer = csv.writer(out)
+    writer.writerow(COLUMNS)
+    for row in _rows(shape):
+        amount = row.get("amount")
+        more = {"currency": shape["currency"]} if amount is not None else {}
+        if amount is not None:
+            more["rounded"] = _rounded(amount)
+        writer.writerow([_cell(name, (row | more).get(name)) for name in COLUMNS])
+
+
+def _rows(shape: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield from _about(shape)
+    yield {"section": "opening balance", **_balance(shape["opening"])}
+    for row in shape["movements"]:
+        yield {"section": "movement", "item": row["kind"], "detail": row["text"], **_balance(row)}
+    yield {"section": "closing balance", **_balance(shape["closing_balance"])}
+    yield {"section": "rounding", "item": "balance", "amount": shape["rounding"]["difference"]}
+    for row in shape["credits"]:
+        detail = f"{row['origin']} of {row['effective_at']}" + (f": {row['reason']}" if row["reason"] else "")
+        item = row["reference"] or row["kind"]
+        yield {"section": "credit", "item": item, "detail": detail, row["kind"]: row["amount"], "amount": row["amount"]}
+    for row in shape["usage"]:
+        band = row["band"] or "unpriced"
+        yield {
+            "section": "usage",
+            "item": row["model"],
+            "detail": band,
+            "calls": row["calls"],
+            "amount": row["cost"],
+        }
+        for line in row["lines"]:
+            detail = f"{band} {line['meter']}"
+            said = {"quantity": line["quantity"], "amount": line["amount"]}
+            yield {"section": "meter", "item": row["model"], "detail": detail, **said}
+    yield {"section": "rounding", "item": "usage", "amount": shape["usage_rounding"]["difference"]}
+    yield {"section": "deductions", **_paid(shape["deductions"])}
+    yield from _later_rows(shape)
+
+
+def _later_rows(shape: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for row in shape["expiries"]:
+        yield {
+            "section": "expiry",
+            "item": row["reference"] or row["credit_id"],
+            "detail": row["expired_at"],
+            "amount": row["amount"],
+        }
+    for row in shape["adjustments"]:
+        yield {"section": "adjustment", "item": row["month"], "detail": row["model"], **_paid(row)}
+    for name, rows in shape["showback"].items():
+        for row in rows:
+            yield {"section": name, "item": row["name"] or "", **_paid(row)}
+    for row in shape["imported"]:
+        detail = row["meter"] + (f" at {row['price']}" if row["price"] else "")
+        said = {"quantity": row["quantity"], "amount": row["amount"]}
+        yield {"section": "imported usage", "item": row["model"], "detail": detail, **said}
+    for row in shape["imported_costs"]:
+        yield {"section": "imported cost", "item": row["model"], "detail": row["wallet"], "amount": row["cost"]}
+    for name, count in shape["counts"].items():
+        yield {"section": "count", "item": name, "quantity": count}
+
+
+def _about(shape: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for name in ("account", "month", "timezone", "from", "to", "state", "as_of"):
+        yield {"section": "statement", "item": name, "detail": shape[name]}
+    closing = shape["closing"]
+    for name in ("closed_at", "by", "sha256", "previous_sha256", "statement_sha256") if closing else ():
+        yield {"section": "closing", "item": name, "detail": closing[name]}
+    if closing and closing["override"]:
+        yield {"section": "closing", "item": "override", "detail": closing["override"]["reason"]}
+        for blocker in closing["override"]["blockers"]:
+            yield {"section": "closing", "item": "overridden", "detail": blocker}
+
+
+def _balance(row: dict[str, Any]) -> dict[str, Any]:
+    return {"granted": row["granted"], "topped_up": row["topped_up"], "amount": row["total"]}
+
+
+def _paid(row: dict[str, Any]) -> dict[str, Any]:
+    parts: dict[str, Any] = {
+        name: row[name] for name in ("calls", "granted", "topped_up", "overdraft", "untracked") if name in row
+    }
+    return {**parts, "amount": row["cost"]}
+
+
+def _rounded(amount: str) -> str:
+    return format_amount(round_amount(parse_total(amount), DECIMALS))
+
+
+def parse_total(text: str) -> int:
+    """A sum as it was written, which may pass what one amount can be."""
+    whole, _, fraction = text.partition(".")
+    units = abs(int(whole)) * 10**12 + parse_amount(f"0.{fraction}")
+    return -units if text.startswith("-") else units
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    text = str(value)
+    return f"'{text}" if name in ("item", "detail") and text.startswith(_FORMULA) else text
