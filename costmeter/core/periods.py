@@ -6,7 +6,7 @@ An instant is an aware UTC datetime with microseconds; a period is [start, end),
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -109,6 +109,13 @@ def zone(name: str, field: str = "timezone") -> ZoneInfo:
         return ZoneInfo(name)
     except (OSError, ValueError, ZoneInfoNotFoundError) as error:
         raise InputError(field, name, "is no IANA time zone; use one such as UTC or Asia/Shanghai") from error
+
+
+def day_period(day: date, zone_name: str) -> Period:
+    """The instants of a day in a time zone; where its clock is changed they are not 24 hours."""
+    tz = zone(zone_name)
+    start, end = (datetime.combine(one, time(), tz).astimezone(UTC) for one in (day, day + timedelta(days=1)))
+    return Period(start, end)
 
 
 def month_of(instant: datetime, zone_name: str) -> str:

@@ -7,6 +7,7 @@ They are kept while the account's `rolled_up` equals its `version`; where it doe
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
@@ -92,7 +93,7 @@ def by_day(quarters: Mapping[Slot, Sequence[int]], timezone: str) -> dict[Slot, 
     """The sums of quarter hours as those of days of a time zone."""
     days: dict[Slot, list[int]] = {}
     for slot, sums in quarters.items():
-        day = slot._replace(at=_day(int(slot.at), timezone))
+        day = slot._replace(at=day_of(int(slot.at), timezone).isoformat())
         before = days.get(day)
         days[day] = list(sums) if before is None else [a + b for a, b in zip(before, sums, strict=True)]
     return days
@@ -173,9 +174,8 @@ def _kept(table: Table) -> Select[*tuple[Any, ...]]:
     return query.where(table.account == bindparam("of_account"), table.billing_month == bindparam("in_month"))
 
 
-def quarter(dialect: str) -> ColumnElement[int]:
-    """The quarter hour of a charge's completion, counted since 1970."""
-    at = ChargeRow.completed_at
+def quarter(dialect: str, at: Any = ChargeRow.completed_at) -> ColumnElement[int]:
+    """The quarter hour of an instant, by default a charge's completion, counted since 1970."""
     if dialect == "postgresql":
         return func.floor(func.extract("epoch", at) / (QUARTER_MICROS // 1_000_000), type_=BigInteger)
     micros, size = type_coerce(at, BigInteger), literal(QUARTER_MICROS, BigInteger)
@@ -195,5 +195,6 @@ def _rows(account: str, sums: Mapping[Slot, Sequence[int]], grain: str) -> Itera
 
 
 @lru_cache(maxsize=4096)
-def _day(quarter: int, timezone: str) -> str:
-    return from_micros(quarter * QUARTER_MICROS).astimezone(zone(timezone)).date().isoformat()
+def day_of(quarter: int, timezone: str) -> date:
+    """The day of a time zone that a quarter hour is of."""
+    return from_micros(quarter * QUARTER_MICROS).astimezone(zone(timezone)).date()

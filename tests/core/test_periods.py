@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -18,6 +18,7 @@ from costmeter.core.periods import (
     Period,
     as_utc,
     check_month,
+    day_period,
     format_instant,
     from_micros,
     month_of,
@@ -262,3 +263,25 @@ def test_the_short_cut_of_usual_instants_gives_what_the_rule_gives(text: str) ->
         return instant
 
     assert read(text) == read(LongWay(text))
+
+
+@pytest.mark.parametrize(
+    ("day", "zone_name", "start", "end"),
+    [
+        ("2025-03-03", "UTC", "2025-03-03T00:00:00Z", "2025-03-04T00:00:00Z"),
+        ("2025-03-03", "Asia/Shanghai", "2025-03-02T16:00:00Z", "2025-03-03T16:00:00Z"),
+        ("2025-03-09", "America/New_York", "2025-03-09T05:00:00Z", "2025-03-10T04:00:00Z"),  # 23 hours
+        ("2025-11-02", "America/New_York", "2025-11-02T04:00:00Z", "2025-11-03T05:00:00Z"),  # 25 hours
+        ("2017-10-15", "America/Sao_Paulo", "2017-10-15T03:00:00Z", "2017-10-16T02:00:00Z"),  # begins at 01:00
+        ("2018-02-17", "America/Sao_Paulo", "2018-02-17T02:00:00Z", "2018-02-18T03:00:00Z"),  # 23:00 comes twice
+    ],
+)
+def test_a_day_begins_and_ends_by_its_own_clock(day: str, zone_name: str, start: str, end: str) -> None:
+    period = day_period(date.fromisoformat(day), zone_name)
+    assert period == Period(parse_instant(start), parse_instant(end))
+    days = {
+        (edge + offset).astimezone(zone(zone_name)).date().isoformat()
+        for edge, offset in ((period.start, timedelta()), (period.end, -MICROSECOND))
+        if edge is not None
+    }
+    assert days == {day}
