@@ -1,8 +1,9 @@
-"""`costmeter export`: files for spreadsheets and auditors."""
+"""`costmeter export`: files for spreadsheets, auditors and programs."""
 
 from __future__ import annotations
 
-from enum import StrEnum
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -11,41 +12,55 @@ import typer
 from costmeter.cli.database import snapshot
 from costmeter.cli.frozen import note_frozen
 from costmeter.cli.options import AnyAccount, Currency, From, Month, To, Where
-from costmeter.cli.output import output_file, print_note
-from costmeter.exports.charges import write_charges_csv
+from costmeter.cli.output import print_note
+from costmeter.exports.content import Content
+from costmeter.exports.export import Export
+from costmeter.exports.file import write_export
+from costmeter.exports.format import Format, parts
+from costmeter.exports.kinds import EXPORTS
 from costmeter.reports.asked import scope_of
 
 app = typer.Typer(help="Export what was posted, exactly.")
 
-
-class Format(StrEnum):
-    CSV = "csv"
-
-
+Form = Annotated[Format, typer.Option("--format", help="How to write it.")]
+Excel = Annotated[str | None, typer.Option(help="CSV for the Excel of a locale, such as en, de or fr.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="The file; default: standard output.")]
 
 
 @app.callback()
 def _export() -> None:
-    """Export what was posted, exactly."""
+    """Export what was posted, exactly; beside a file stands a manifest with its sums and digests."""
 
 
-@app.command()
-def charges(
-    month: Month = None,
-    start: From = None,
-    end: To = None,
-    account: AnyAccount = None,
-    currency: Currency = None,
-    where: Where = None,
-    form: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.CSV,  # noqa: ARG001  the only one
-    output: Output = None,
-) -> None:
-    """One row a measured call, as CSV: exact amounts, ordered by completion and event id."""
-    scope = scope_of(month=month, start=start, end=end, account=account, currency=currency, where=where)
-    with snapshot() as connection, output_file(output) as out:
-        count = write_charges_csv(connection, scope, out)
-        in_scope = scope.accounts(connection)
-    if output is not None:
-        print_note(f"wrote {count:,} charges to {output}")
-    note_frozen(in_scope)
+def _command(export: Export) -> Callable[..., None]:
+    """The command of a kind of export."""
+
+    def command(
+        month: Month = None,
+        start: From = None,
+        end: To = None,
+        account: AnyAccount = None,
+        currency: Currency = None,
+        where: Where = None,
+        form: Form = Format.CSV,
+        excel: Excel = None,
+        output: Output = None,
+    ) -> None:
+        scope = scope_of(month=month, start=start, end=end, account=account, currency=currency, where=where)
+        with snapshot() as connection:
+            if output is None:
+                for part in parts(Content(connection, export, scope), form, excel):
+                    sys.stdout.buffer.write(part)
+                sys.stdout.buffer.flush()
+            else:
+                said = write_export(connection, export, scope, output, form=form, excel=excel)
+                print_note(f"wrote {said['rows']:,} rows to {output}")
+            in_scope = scope.accounts(connection)
+        note_frozen(in_scope)
+
+    command.__doc__ = export.what
+    return command
+
+
+for kind in EXPORTS.values():
+    app.command(kind.name)(_command(kind))

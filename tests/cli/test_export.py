@@ -100,7 +100,7 @@ def test_the_file_is_the_same_to_the_byte_on_both_databases(
         run("record", file)
         path = tmp_path / f"{len(exported)}.csv"
         ran = run(*MARCH, "-o", path)
-        assert (ran.code, ran.out, ran.err) == (0, "", f"wrote {len(IDS) + 5} charges to {path}\n")
+        assert (ran.code, ran.out, ran.err) == (0, "", f"wrote {len(IDS) + 5} rows to {path}\n")
         exported.append(path.read_bytes())
 
     assert exported[0] == exported[1]
@@ -149,11 +149,11 @@ def test_a_file_is_whole_or_not_there(run: Run, sqlite: str, tmp_path: Path, mon
     def fail(*_: object) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("costmeter.exports.charges.format_amount", fail)
+    monkeypatch.setattr("costmeter.exports.file.os.fsync", fail)
     ran = run(*MARCH, "-o", folder / "charges.csv")
     assert (ran.code, ran.out, ran.err) == (130, "", "")
     assert run(*MARCH, "-o", folder / "other.csv").code == 130
-    assert [path.name for path in folder.iterdir()] == ["charges.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == ["charges.csv", "charges.csv.manifest.json"]
     assert (folder / "charges.csv").read_bytes() == before
 
 
