@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -52,10 +52,10 @@ def _route(export: Export) -> Callable[..., Response]:
 
 
 def _parts(service: Service, export: Export, scope: Scope, form: Format, excel: str | None) -> Iterator[bytes]:
-    """An empty part once the scope is known to be one, then the file."""
+    """The file; its first part comes once the first rows are read, so that what fails at once fails before it."""
     with service.reading(STREAM_SECONDS) as connection:
         file = parts(Content(connection, export, scope), form, excel)
-        yield b""
+        yield b"".join(islice(file, 2))  # a header, and rows
         yield from file
 
 

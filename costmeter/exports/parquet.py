@@ -17,7 +17,7 @@ from costmeter.core.money import DECIMALS
 from costmeter.exports.content import Content
 from costmeter.exports.export import Export, Kind
 
-BLOCKS = 50  # of a row group: 50,000 rows
+BLOCKS = 250  # of a row group: some 50,000 rows
 _TYPES = {
     Kind.TEXT: pa.string(),
     Kind.INTEGER: pa.int64(),

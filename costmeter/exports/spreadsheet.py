@@ -18,8 +18,7 @@ from costmeter.store.texts import cells, lines
 
 BYTE_ORDER_MARK = "\ufeff".encode()
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a text cell that begins so
-_TO_ONE = bytes.maketrans(b"+-@\t\r", b"=====")
-_BEGINNINGS = tuple(before + b"=" for before in (b",", b"\n", b',"', b'\n"'))
+_CLASSES = bytes.maketrans(b"\n+-@\t", b",====")  # what parts cells as a comma, what begins a formula as an equals sign
 _WITH_POINT = (Kind.MONEY, Kind.QUANTITY)
 
 
@@ -63,9 +62,12 @@ def csv_parts(content: Content, preset: Preset | None) -> Iterator[bytes]:
 
 
 def _may_run(block: bytes) -> bool:
-    """Whether a cell begins as a formula does; a negative number does too."""
-    marked = block.replace(b"\r\n", b"\n").translate(_TO_ONE)
-    return marked.startswith((b"=", b'"=')) or any(beginning in marked for beginning in _BEGINNINGS)
+    """Whether a cell begins as a formula does; a negative number does too. Few blocks have one."""
+    marked = block.translate(_CLASSES)
+    if marked.startswith(b"=") or b",=" in marked:
+        return True
+    # A cell that begins with a carriage return is always quoted.
+    return b'"' in block and (marked.startswith((b'"=', b'"\r')) or b',"=' in marked or b',"\r' in marked)
 
 
 def _guarded(columns: Sequence[Column], block: bytes) -> bytes:

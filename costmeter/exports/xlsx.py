@@ -25,6 +25,7 @@ SHEET_ROWS = 1_048_576  # that Excel has, the header among them
 DIGITS = 15
 EXACT = "exact"
 _PART = 1 << 20
+_AMOUNT = "0.00##########"
 _NUMBERS = (Kind.INTEGER, Kind.MONEY, Kind.QUANTITY)
 _OPTIONS = {
     "constant_memory": True,
@@ -62,8 +63,12 @@ class _Sheets:
         self._workbook, self._name, self._columns = workbook, content.export.name, content.export.columns
         self._bold = workbook.add_format({"bold": True})
         self._looks = {
-            Kind.MONEY: workbook.add_format({"num_format": "0.00##########"}),
+            Kind.MONEY: workbook.add_format({"num_format": _AMOUNT}),
             Kind.DAY: workbook.add_format({"num_format": "yyyy-mm-dd"}),
+        }
+        self._total_looks = {
+            Kind.MONEY: workbook.add_format({"bold": True, "num_format": _AMOUNT}),
+            Kind.INTEGER: self._bold,
         }
         self._count = 0
         self._sums = {column.name: 0 for column in self._columns if column.kind in (Kind.INTEGER, Kind.MONEY)}
@@ -76,7 +81,7 @@ class _Sheets:
         for column, text in zip(self._columns, row, strict=True):
             if text and column.name in self._sums:
                 self._sums[column.name] += units_of(text) if column.kind is Kind.MONEY else int(text)
-        self._put(row)
+        self._put(row, self._looks)
 
     def write_totals(self) -> dict[str, str]:
         """A row of what each column of amounts and counts comes to; returns them by name."""
@@ -89,7 +94,7 @@ class _Sheets:
             for column in self._columns
             if column.name in self._sums
         }
-        self._put([totals.get(column.name, "") for column in self._columns], self._bold)
+        self._put([totals.get(column.name, "") for column in self._columns], self._total_looks)
         if self._columns[0].kind not in _NUMBERS:
             self._sheet.write_string(self._at - 1, 0, "total", self._bold)
         return totals
@@ -103,19 +108,19 @@ class _Sheets:
             self._sheet.write_string(0, place, name, self._bold)
         self._at = 1
 
-    def _put(self, row: Sequence[str], look: Any = None) -> None:
+    def _put(self, row: Sequence[str], looks: Mapping[Kind, Any]) -> None:
         exact = []
         for place, (column, text) in enumerate(zip(self._columns, row, strict=True)):
             if text == "":
                 continue
             if column.kind in _NUMBERS:
-                self._sheet.write_number(self._at, place, float(text), look or self._looks.get(column.kind))
+                self._sheet.write_number(self._at, place, float(text), looks.get(column.kind))
                 if _digits(text) > DIGITS:
                     exact.append(f"{column.name}={text}")
-            elif column.kind is Kind.DAY and look is None:
-                self._sheet.write_datetime(self._at, place, date.fromisoformat(text), self._looks[Kind.DAY])
+            elif column.kind is Kind.DAY:
+                self._sheet.write_datetime(self._at, place, date.fromisoformat(text), looks[Kind.DAY])
             else:
-                self._sheet.write_string(self._at, place, text, look)
+                self._sheet.write_string(self._at, place, text)
         if exact:
             self._sheet.write_string(self._at, len(self._columns), "; ".join(exact))
         self._at += 1

@@ -8,6 +8,7 @@ from datetime import datetime, time, timedelta
 from sqlalchemy import Engine
 
 from costmeter.core.price_book import PriceBook
+from costmeter.jobs.exports import ExportFolder, write_last_month
 from costmeter.jobs.job import DAY, Job
 from costmeter.prices.check import problems
 from costmeter.services.expire_credits import expire_credits
@@ -21,8 +22,15 @@ from costmeter.store.engine import reading
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
-def all_jobs(engine: Engine, *, book: PriceBook, nightly_at: time, clock: Callable[[], datetime]) -> list[Job]:
-    """Every job for a database. `nightly_at` (of UTC) is when those of each day begin."""
+def all_jobs(
+    engine: Engine,
+    *,
+    book: PriceBook,
+    nightly_at: time,
+    clock: Callable[[], datetime],
+    exports: ExportFolder | None = None,
+) -> list[Job]:
+    """Every job for a database. `nightly_at` (of UTC) is when those of each day begin; `exports` is where files go."""
     night = timedelta(hours=nightly_at.hour, minutes=nightly_at.minute)
     jobs = [
         Job("post", "post calls that no other process has posted", lambda: _post(engine, book, clock()), MINUTE),
@@ -32,6 +40,9 @@ def all_jobs(engine: Engine, *, book: PriceBook, nightly_at: time, clock: Callab
     ]
     if engine.dialect.name == "postgresql":
         jobs.append(Job("partitions", "make month partitions ahead", lambda: _partition(engine, clock()), DAY, night))
+    if exports is not None:
+        what = "write last month's exports"
+        jobs.append(Job("exports", what, lambda: write_last_month(engine, exports, clock()), DAY, night + HOUR))
     return jobs
 
 
