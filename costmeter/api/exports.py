@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import chain, islice
 from typing import Annotated
 
@@ -53,8 +54,10 @@ def _route(export: Export) -> Callable[..., Response]:
 
 def _parts(service: Service, export: Export, scope: Scope, form: Format, excel: str | None) -> Iterator[bytes]:
     """The file; its first part comes once the first rows are read, so that what fails at once fails before it."""
-    with service.reading(STREAM_SECONDS) as connection:
-        file = parts(Content(connection, export, scope), form, excel)
+    with (
+        service.reading(STREAM_SECONDS) as connection,
+        closing(parts(Content(connection, export, scope), form, excel)) as file,
+    ):
         yield b"".join(islice(file, 2))  # a header, and rows
         yield from file
 

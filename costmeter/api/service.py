@@ -43,11 +43,11 @@ class Service:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
-    def reading(self, seconds: float = READ_SECONDS) -> Iterator[Connection]:
-        """A snapshot for one answer; on PostgreSQL no statement of it takes longer than these seconds."""
+    def reading(self, seconds: float | None = None) -> Iterator[Connection]:
+        """A snapshot for one answer; on PostgreSQL no statement of it takes longer than READ_SECONDS, or so many."""
         with reading(self.engine) as connection:
             if self.engine.dialect.name == "postgresql":
-                connection.execute(text(f"SET LOCAL statement_timeout = {int(seconds * 1000)}"))
+                connection.execute(text(f"SET LOCAL statement_timeout = {int((seconds or READ_SECONDS) * 1000)}"))
             yield connection
 
     def known_grant(self, key: str) -> Grant | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -49,8 +50,8 @@ def _command(export: Export) -> Callable[..., None]:
         scope = scope_of(month=month, start=start, end=end, account=account, currency=currency, where=where)
         with snapshot() as connection:
             if output is None:
-                for part in parts(Content(connection, export, scope), form, excel):
-                    sys.stdout.buffer.write(part)
+                with closing(parts(Content(connection, export, scope), form, excel)) as file:
+                    sys.stdout.buffer.writelines(file)
                 sys.stdout.buffer.flush()
             else:
                 said = write_export(connection, export, scope, output, form=form, excel=excel)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, String, case, cast, select
+from sqlalchemy import Connection, Select, String, case, cast, select
 
 from costmeter.core.money import format_amount
 from costmeter.exports.cells import units_of, values_of
@@ -54,27 +54,31 @@ _PLACE = {name: place for place, name in enumerate(_COLUMNS)}
 _of_call = itemgetter(*(_PLACE[name] for name in ("completed_at", "event_id", "account")))
 
 
-def _blocks(connection: Connection, scope: Scope) -> Iterator[Block]:
+def _blocks(connection: Connection, scope: Scope) -> Generator[Block, None, None]:
     """The charges as CSV: exact amounts, UTC instants, an unknown cost empty and never 0.
 
     A call's rows of one billing month are netted: an adjustment has no tokens where only money moved. A scope that
     cannot be is refused at once, before the first row is asked for.
     """
     scope.accounts(connection)  # refuses a scope of two currencies
+    return _netted(csv_blocks(connection, charges_query(connection, scope)))
+
+
+def charges_query(connection: Connection, scope: Scope) -> Select[*tuple[Any, ...]]:
+    """The charges, a call's newest first in each billing month, and last whether and when it was charged again."""
     # By bytes and not by the database's locale, so that both databases write the same file.
     order = (ChargeRow.completed_at, bytewise(connection, EventRow.event_id), ChargeRow.account)
     # Empty for the first charge of a call: most calls have no other, and are written as they come.
     again = case((ChargeRow.revision > 1, ChargeRow.billing_month + " " + cast(ChargeRow.sign, String(2))))
-    query = (
+    return (
         select(*_COLUMNS.values(), again.label("again"))
         .join(EventRow, of_one_event(ChargeRow, EventRow))
         .where(*scope.charges())
         .order_by(*order, ChargeRow.billing_month, ChargeRow.revision.desc())
     )
-    return _netted(csv_blocks(connection, query))
 
 
-def _netted(blocks: Iterator[Block]) -> Iterator[Block]:
+def _netted(blocks: Iterator[Block]) -> Generator[Block, None, None]:
     """The blocks without their last cell, and with one row for those of a call in a billing month."""
     waiting: list[list[str]] = []  # rows of one call and month, of which more may come
     for text, rows in blocks:

@@ -7,7 +7,8 @@ spreadsheet's manners. Every format is made from it, so that one digest stands f
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from itertools import islice
 from typing import Any
 
@@ -47,12 +48,13 @@ class Content:
 
     def blocks(self) -> Iterator[bytes]:
         """The canonical rendition without its header, once; each block is whole rows."""
-        for text, rows in self._blocks:
-            self._digest.update(text)
-            self.rows += rows
-            yield text
+        with closing(self._blocks):
+            for text, rows in self._blocks:
+                self._digest.update(text)
+                self.rows += rows
+                yield text
 
-    def _rendered(self, rows: Iterator[tuple[Any, ...]]) -> Iterator[Block]:
+    def _rendered(self, rows: Iterator[tuple[Any, ...]]) -> Generator[Block, None, None]:
         texts = texts_of(self.export.columns)
         money = [(place, column.name) for place, column in enumerate(self.export.columns) if column.name in self._sums]
         while part := list(islice(rows, ROWS)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ class Column(NamedTuple):
 class Direct(NamedTuple):
     """What the database says of an export by itself, where there are too many rows to make each of them in Python."""
 
-    blocks: Callable[[Connection, Scope], Iterator[Block]]  # the same rows, in their canonical rendition
+    blocks: Callable[[Connection, Scope], Generator[Block, None, None]]  # the same rows, in their canonical rendition
     sums: Callable[[Connection, Scope], Mapping[str, int]]  # of each column of money, over all rows
 
 

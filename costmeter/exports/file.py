@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def write_export(
     if path.exists() and not path.is_file():  # a folder, or a device that a rename would replace
         raise InputError("output", str(path), "is no file; name one, or leave it out for standard output")
     beside = manifest_path(path)
-    with _temporary(path) as file, _temporary(beside) as note:
+    with closing(written), _temporary(path) as file, _temporary(beside) as note:
         size, digest = _fill(file, written)
         said = manifest(connection, content, scope, form, excel)
         said |= {"file": path.name, "bytes": size, "file_sha256": digest}

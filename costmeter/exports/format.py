@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from enum import StrEnum
 from importlib.util import find_spec
 
@@ -30,8 +30,8 @@ MEDIA_TYPES = {
 _NEEDED = {Format.XLSX: "xlsxwriter", Format.PARQUET: "pyarrow"}
 
 
-def parts(content: Content, form: Format, excel: str | None = None) -> Iterator[bytes]:
-    """The bytes of a file, part by part; `excel` is the locale of a preset for CSV.
+def parts(content: Content, form: Format, excel: str | None = None) -> Generator[bytes, None, None]:
+    """The bytes of a file, part by part, to be closed before the connection is; `excel` is the locale of a preset.
 
     Raises InputError for a preset of another format or an unknown locale, and SetupError where the package of a format
     is not installed, both at once.
@@ -45,7 +45,7 @@ def parts(content: Content, form: Format, excel: str | None = None) -> Iterator[
     return _installed(form, content)
 
 
-def _installed(form: Format, content: Content) -> Iterator[bytes]:
+def _installed(form: Format, content: Content) -> Generator[bytes, None, None]:
     """The parts of a format whose package is an extra, since only those who read such files need it."""
     if find_spec(_NEEDED[form]) is None:
         raise SetupError(f"{form} needs {_NEEDED[form]}, which is not installed: run pip install 'costmeter[finance]'")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 import msgspec
 
@@ -13,7 +13,7 @@ from costmeter.store.texts import cells
 _encode = msgspec.json.Encoder().encode_lines
 
 
-def jsonl_parts(content: Content) -> Iterator[bytes]:
+def jsonl_parts(content: Content) -> Generator[bytes, None, None]:
     """The file block by block."""
     names = [column.name for column in content.export.columns]
     read: list[Callable[[str], object]] = [

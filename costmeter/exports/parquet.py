@@ -6,7 +6,7 @@ The metadata of the file's schema name the kind of export and the digest of its 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Generator
 from itertools import islice
 from typing import Any
 
@@ -51,7 +51,7 @@ class _Sink(io.RawIOBase):
         return b"".join(parts)
 
 
-def parquet_parts(content: Content) -> Iterator[bytes]:
+def parquet_parts(content: Content) -> Generator[bytes, None, None]:
     """The file row group by row group."""
     schema = pa.schema([(column.name, _TYPES[column.kind]) for column in content.export.columns])
     sink, blocks = _Sink(), content.blocks()

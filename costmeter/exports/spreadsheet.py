@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import NamedTuple
 
 from costmeter.core.errors import InputError
@@ -48,7 +48,7 @@ def preset_of(locale: str) -> Preset:
     return found
 
 
-def csv_parts(content: Content, preset: Preset | None) -> Iterator[bytes]:
+def csv_parts(content: Content, preset: Preset | None) -> Generator[bytes, None, None]:
     """The file block by block. A preset guards every kind of export, since it is asked for to be opened."""
     columns = content.export.columns
     if preset is not None:

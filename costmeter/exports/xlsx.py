@@ -8,7 +8,7 @@ rounded.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from itertools import chain
 from typing import IO, Any
@@ -36,7 +36,7 @@ _OPTIONS = {
 _MADE = datetime(2000, 1, 1, tzinfo=UTC).replace(tzinfo=None)  # the same content is the same file
 
 
-def xlsx_parts(content: Content) -> Iterator[bytes]:
+def xlsx_parts(content: Content) -> Generator[bytes, None, None]:
     """The file, once it is complete: a workbook is a ZIP archive, whose rows wait on the disk and not in memory."""
     with tempfile.TemporaryFile(prefix="costmeter-") as out:
         _write(content, out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -71,8 +72,7 @@ def _write(connection: Connection, to: ExportFolder, export: Export, scope: Scop
 def _digest(connection: Connection, export: Export, scope: Scope) -> str:
     """The digest of what there is to write."""
     content = Content(connection, export, scope)
-    for _ in content.blocks():
-        pass
+    deque(content.blocks(), maxlen=0)
     return content.sha256
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from functools import reduce
 from itertools import islice
 from operator import itemgetter
@@ -37,15 +37,20 @@ class Block(NamedTuple):
     rows: int
 
 
-def csv_blocks(connection: Connection, query: Select[*tuple[Any, ...]]) -> Iterator[Block]:
+def csv_blocks(connection: Connection, query: Select[*tuple[Any, ...]]) -> Generator[Block, None, None]:
     """The rows of a query in its order, some hundred in a block; its columns are texts, integers, money and instants.
 
-    Raises DBAPIError where the database breaks off.
+    It is to be closed before the connection is. Raises DBAPIError where the database breaks off.
     """
-    texts = query.with_only_columns(*map(_text, query.selected_columns), maintain_column_froms=True)
+    texts = as_texts(query)
     if connection.dialect.name == "postgresql":
         return _copied(connection, texts)
     return _selected(connection, texts)
+
+
+def as_texts(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
+    """The query with each column as the text of its cell."""
+    return query.with_only_columns(*map(_text, query.selected_columns), maintain_column_froms=True)
 
 
 def lines(rows: Iterable[Sequence[str]]) -> bytes:
@@ -60,7 +65,7 @@ def cells(text: bytes) -> Iterator[list[str]]:
     return csv.reader(io.StringIO(text.decode(), newline=""))
 
 
-def _copied(connection: Connection, query: Select[*tuple[Any, ...]]) -> Iterator[Block]:
+def _copied(connection: Connection, query: Select[*tuple[Any, ...]]) -> Generator[Block, None, None]:
     statement, parameters = statement_of(connection, query)
     driver = connection.dialect.loaded_dbapi
     cursor = connection.connection.cursor()
@@ -74,10 +79,10 @@ def _copied(connection: Connection, query: Select[*tuple[Any, ...]]) -> Iterator
                 else:  # a text has line breaks of its own
                     yield Block(b"".join(bytes(row)[:-1] + b"\r\n" for row in part), len(part))
     except driver.Error as error:
-        raise DBAPIError(statement, None, error) from error
+        raise DBAPIError.instance(statement, None, error, driver.Error, dialect=connection.dialect) from error
 
 
-def _selected(connection: Connection, query: Select[*tuple[Any, ...]]) -> Iterator[Block]:
+def _selected(connection: Connection, query: Select[*tuple[Any, ...]]) -> Generator[Block, None, None]:
     """Each row as one text, its cells parted by NUL, which no text of ours has: 26 values a row take twice as long."""
     nul: ColumnElement[str] = func.char(literal_column("0"), type_=Text)
     row = reduce(lambda left, right: left.op("||")(nul).op("||")(right), query.selected_columns)

@@ -160,5 +160,5 @@ def test_a_reader_that_leaves_early_leaves_the_connection_as_it_was(engine: Engi
         file = parts(Content(connection, CHARGES, MARCH), Format.CSV)
         assert next(file).startswith(b"event_id")
         assert next(file).startswith(b"call-0")
-        file.close()  # type: ignore[attr-defined]  # a generator
+        file.close()
     assert digest(engine, CHARGES) == digest(engine, CHARGES)
