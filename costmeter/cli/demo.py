@@ -23,7 +23,7 @@ from costmeter.core.ledger import GRANTED, TOPPED_UP
 from costmeter.core.money import format_amount, parse_amount
 from costmeter.core.periods import format_instant
 from costmeter.exports.charges import CHARGES
-from costmeter.exports.file import manifest_path, write_export
+from costmeter.exports.file import write_export
 from costmeter.exports.format import Format
 from costmeter.recorder.attribution import attribute
 from costmeter.recorder.client import wrap
@@ -239,7 +239,7 @@ def _balance_row(name: str, balance: Balance | Any) -> list[str]:
 def _write_csv(engine: Engine, path: Path) -> None:
     with reading(engine) as connection:
         said = write_export(connection, CHARGES, Scope.checked(month=MONTH), path, form=Format.CSV)
-    print_line(f"{said['rows']} charges in {path}, and what the file is in {manifest_path(path).name}")
+    print_line(f"{said['rows']} charges in {path}")
 
 
 def _check_installed() -> None:
