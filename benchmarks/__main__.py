@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 from benchmarks import capture, posting, price_litellm, price_quote, repricing, row, size, verifying
 from benchmarks.bulk import compare as bulk
+from benchmarks.exports import compare as exports
 from benchmarks.growth import compare as growth
 from benchmarks.recorder import compare, parts, table
 from benchmarks.serving import compare as serving
@@ -18,7 +19,7 @@ from benchmarks.serving import compare as serving
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", nargs="?", choices=sorted(BENCHMARKS), help="one benchmark; without it all are run")
-    parser.add_argument("--calls", type=int, help="how many calls bulk, repricing, growth and verifying take")
+    parser.add_argument("--calls", type=int, help="how many calls bulk, repricing, growth, exports and verifying take")
     options = parser.parse_args()
     print(f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores{_load()}")
     for name, benchmark in BENCHMARKS.items():
@@ -55,6 +56,10 @@ def _growth(calls: int | None) -> Iterable[str]:
     return growth.lines(calls or growth.CALLS)
 
 
+def _exports(calls: int | None) -> Iterable[str]:
+    return exports.lines(calls or exports.CALLS)
+
+
 def _serving(_: int | None) -> Iterable[str]:
     return serving.lines()
 
@@ -85,6 +90,7 @@ BENCHMARKS: dict[str, Callable[[int | None], Iterable[str]]] = {
     "capture": _capture,
     "posting": _posting,
     "growth": _growth,
+    "exports": _exports,
     "verifying": _verifying,
     "size": _size,
     "serving": _serving,

@@ -63,6 +63,13 @@ class Settings(BaseSettings):
     close_grace_hours: int = Field(
         72, ge=0, description="hours after its end for which a month is not closed, as late calls are waited for"
     )
+    export_dir: Path | None = Field(
+        None, description="folder into which the scheduler writes last month's exports; without it, it writes none"
+    )
+    export_kinds: str = Field("charges,usage", description="kinds of export to write there, with commas between them")
+    export_formats: str = Field(
+        "csv", description="formats to write each kind in, with commas between them: csv, jsonl, xlsx, parquet"
+    )
     nightly_at: time = Field(
         time(2, 17), description="when the scheduler's daily jobs begin, as HH:MM of UTC; the same for every scheduler"
     )

@@ -128,13 +128,24 @@ def delivery() -> DatabaseDelivery | ServerDelivery:
 
 def open_scheduler(engine: Engine) -> Scheduler:
     """The scheduler of every job for a database."""
+    from costmeter.jobs.exports import ExportFolder
     from costmeter.jobs.jobs import all_jobs
     from costmeter.jobs.scheduler import Scheduler
 
     def clock() -> datetime:
         return datetime.now(UTC)
 
-    jobs = all_jobs(engine, book=price_book(), nightly_at=settings().nightly_at, clock=clock, reconciling=reconciling())
+    said = settings()
+    folder = said.export_dir
+    exports = ExportFolder.checked(folder, said.export_kinds, said.export_formats) if folder else None
+    jobs = all_jobs(
+        engine,
+        book=price_book(),
+        nightly_at=said.nightly_at,
+        clock=clock,
+        reconciling=reconciling(),
+        exports=exports,
+    )
     return Scheduler(engine, jobs)
 
 

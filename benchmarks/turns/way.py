@@ -35,12 +35,12 @@ def serve(way: Way) -> None:
         began = time.perf_counter()
         result = way.run(prepared)
         seconds = time.perf_counter() - began
-        done = {"seconds": seconds, "answer": way.answer(result), "peak": _peak(), "version": way.version}
+        done = {"seconds": seconds, "answer": way.answer(result), "peak": peak(), "version": way.version}
         print(json.dumps(done), flush=True)
         del prepared, result  # before the next round is prepared
 
 
-def _peak() -> float:
+def peak() -> float:
     """Megabytes that this process had at most; on Linux ru_maxrss begins with what its parent had."""
     if STATUS.exists():
         (line,) = (line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))

@@ -14,6 +14,7 @@ from costmeter.api import (
     accounts,
     credits,
     events,
+    exports,
     health,
     keys,
     models,
@@ -62,7 +63,8 @@ def make_app(service: Service, *, metrics_folder: str | None = None) -> FastAPI:
     )
     app.state.service, app.state.measures = service, Measures(metrics_folder)
     app.state.routes = []
-    for part in (events, traces, quote, accounts, credits, reports, statements, prices, quarantine, keys, health):
+    parts = (events, traces, quote, accounts, credits, reports, statements, exports, prices, quarantine, keys, health)
+    for part in parts:
         app.include_router(part.router)
         app.state.routes += part.router.routes
     problems.handle(app)

@@ -21,6 +21,7 @@ from costmeter.store.accounts import Home
 from costmeter.store.engine import reading
 
 READ_SECONDS = 120.0
+STREAM_SECONDS = 3_600.0  # a file goes as fast as its reader takes it
 KNOWN_SECONDS = 1.0  # a revoked key is refused after at most this
 KNOWN_KEYS = 1_000
 LOCAL = Grant("local user", (ADMIN,))
@@ -43,11 +44,11 @@ class Service:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A snapshot for one answer; on PostgreSQL no statement of it takes longer than READ_SECONDS."""
+    def reading(self, seconds: float | None = None) -> Iterator[Connection]:
+        """A snapshot for one answer; on PostgreSQL no statement of it takes longer than READ_SECONDS, or so many."""
         with reading(self.engine) as connection:
             if self.engine.dialect.name == "postgresql":
-                connection.execute(text(f"SET LOCAL statement_timeout = {int(READ_SECONDS * 1000)}"))
+                connection.execute(text(f"SET LOCAL statement_timeout = {int((seconds or READ_SECONDS) * 1000)}"))
             yield connection
 
     def known_grant(self, key: str) -> Grant | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from costmeter import wiring
-from costmeter.cli.output import output_file, print_line, print_table
+from costmeter.cli.output import print_line, print_table
 from costmeter.cli.report import print_report
 from costmeter.cli.serve import check_installed, check_local, run_server
 from costmeter.core.errors import InputError, SetupError
@@ -22,7 +22,9 @@ from costmeter.core.events import DEFAULT_ACCOUNT
 from costmeter.core.ledger import GRANTED, TOPPED_UP
 from costmeter.core.money import format_amount, parse_amount
 from costmeter.core.periods import format_instant
-from costmeter.exports.charges import write_charges_csv
+from costmeter.exports.charges import CHARGES
+from costmeter.exports.file import write_export
+from costmeter.exports.format import Format
 from costmeter.recorder.attribution import attribute
 from costmeter.recorder.client import wrap
 from costmeter.recorder.spool import Spool
@@ -43,7 +45,8 @@ if TYPE_CHECKING:
 
 DAY = datetime(2025, 3, 10, tzinfo=UTC)  # a Monday: off-peak until 00:30 and from 16:30 UTC
 MONTH = "2025-03"
-DATABASE, CHARGES = "costmeter.sqlite3", f"charges-{MONTH}.csv"
+DATABASE, CHARGES_FILE = "costmeter.sqlite3", f"charges-{MONTH}.csv"
+FILES = (CHARGES_FILE, f"{CHARGES_FILE}.manifest.json")
 HOST = "127.0.0.1"
 GRANT, TOP_UP = "0.02", "5.00"
 PROJECTS = ("search", "support", "research")
@@ -94,7 +97,7 @@ def demo(
         _spend_a_day(simulator, clock, engine)
         theirs = simulator.ledger.balance()
     agree = _print_books(engine, theirs)
-    _write_csv(engine, folder / CHARGES)
+    _write_csv(engine, folder / CHARGES_FILE)
     findings = verify(engine)
     print_line(f"verify: promises 1 to {len(PROMISES)} {'kept' if not findings else 'BROKEN'}")
     for finding in findings:
@@ -115,7 +118,7 @@ def _clear(folder: Path) -> None:
     """Make the folder, without what an earlier demo left there; whatever else is in it stays."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (DATABASE, *(f"{DATABASE}-{part}" for part in ("journal", "wal", "shm")), CHARGES):
+        for name in (DATABASE, *(f"{DATABASE}-{part}" for part in ("journal", "wal", "shm")), *FILES):
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise InputError("folder", str(folder), f"cannot be used: {error.strerror}") from error
@@ -234,9 +237,9 @@ def _balance_row(name: str, balance: Balance | Any) -> list[str]:
 
 
 def _write_csv(engine: Engine, path: Path) -> None:
-    with reading(engine) as connection, output_file(path) as out:
-        count = write_charges_csv(connection, Scope.checked(month=MONTH), out)
-    print_line(f"{count} charges in {path}")
+    with reading(engine) as connection:
+        said = write_export(connection, CHARGES, Scope.checked(month=MONTH), path, form=Format.CSV)
+    print_line(f"{said['rows']} charges in {path}")
 
 
 def _check_installed() -> None:

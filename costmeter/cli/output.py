@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +12,6 @@ from typing import Any, TextIO
 from rich import box
 from rich.console import Console
 from rich.table import Table
-
-from costmeter.core.errors import InputError
 
 
 def print_json(value: object) -> None:
@@ -71,24 +67,11 @@ def _align_points(cells: Sequence[list[str]], position: int) -> None:
 
 @contextmanager
 def output_file(path: Path | None) -> Iterator[TextIO]:
-    """Where an export goes: standard output, or a file that appears whole once it is written."""
+    """Where a text goes: standard output, or a file that appears whole once it is written."""
     if path is None:
         yield sys.stdout
         return
-    if path.exists() and not path.is_file():  # a folder, or a device that a rename would replace
-        raise InputError("output", str(path), "is no file; name one, or leave it out for standard output")
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise InputError("output", str(path), f"cannot be written: {error.strerror}") from error
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    from costmeter.exports.file import whole_file  # most commands write no file
+
+    with whole_file(path) as out:
+        yield out

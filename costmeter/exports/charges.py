@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Sequence
-from datetime import datetime
-from itertools import groupby
-from typing import Any, TextIO
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, String, case, cast, select
 
 from costmeter.core.money import format_amount
-from costmeter.core.periods import format_instant
+from costmeter.exports.cells import units_of, values_of
+from costmeter.exports.export import Column, Direct, Export, Kind
 from costmeter.store.charges import bytewise
 from costmeter.store.events import of_one_event
 from costmeter.store.scope import Scope
 from costmeter.store.tables import ChargeRow, EventRow
+from costmeter.store.texts import Block, cells, csv_blocks, lines
+from costmeter.store.types import ExactMoney, join_halves, sum_halves
 
 # The contract's columns, in its order, then what is in doubt about the price; and where each comes from.
-COLUMNS = {
+_COLUMNS = {
     "event_id": EventRow.event_id,
     "account": ChargeRow.account,
     "project": EventRow.project,
@@ -45,64 +46,97 @@ COLUMNS = {
     "adjusts": ChargeRow.adjusts,
     "flags": ChargeRow.flags,
 }
-MONEY = frozenset(
-    ("cost_cache_hit", "cost_cache_miss", "cost_output", "cost", "granted", "topped_up", "overdraft", "untracked")
-)
-TOKENS = ("cache_hit_tokens", "cache_miss_tokens", "output_tokens", "reasoning_tokens")
-CHUNK = 5_000
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a text cell that begins so
+_KINDS = {name: Kind.INTEGER for name in _COLUMNS if name.endswith("_tokens")} | {"completed_at": Kind.INSTANT}
+_KINDS |= {name: Kind.MONEY for name, column in _COLUMNS.items() if isinstance(column.type, ExactMoney)}
+_MONEY = tuple(name for name, kind in _KINDS.items() if kind is Kind.MONEY)
+_TOKENS = tuple(name for name, kind in _KINDS.items() if kind is Kind.INTEGER)
+_PLACE = {name: place for place, name in enumerate(_COLUMNS)}
+_of_call = itemgetter(*(_PLACE[name] for name in ("completed_at", "event_id", "account")))
 
 
-def write_charges_csv(connection: Connection, scope: Scope, out: TextIO) -> int:
-    """Write the charges in scope as RFC 4180 CSV, ordered by completion and event id; returns how many."""
-    rows = charge_rows(connection, scope)
-    writer = csv.writer(out)
-    writer.writerow(COLUMNS)
-    count = 0
-    for row in rows:
-        writer.writerow(row)
-        count += 1
-    return count
+def _blocks(connection: Connection, scope: Scope) -> Generator[Block, None, None]:
+    """The charges as CSV: exact amounts, UTC instants, an unknown cost empty and never 0.
 
-
-def charge_rows(connection: Connection, scope: Scope) -> Iterator[list[str]]:
-    """The charges as text cells: exact amounts, UTC instants, an unknown cost empty and never 0.
-
-    A call's rows of one billing month are netted: an adjustment has no tokens where only money moved.
-    A scope that cannot be is refused at once, before the first row is asked for.
+    A call's rows of one billing month are netted: an adjustment has no tokens where only money moved. A scope that
+    cannot be is refused at once, before the first row is asked for.
     """
     scope.accounts(connection)  # refuses a scope of two currencies
+    return _netted(csv_blocks(connection, charges_query(connection, scope)))
+
+
+def charges_query(connection: Connection, scope: Scope) -> Select[*tuple[Any, ...]]:
+    """The charges, a call's newest first in each billing month, and last whether and when it was charged again."""
     # By bytes and not by the database's locale, so that both databases write the same file.
     order = (ChargeRow.completed_at, bytewise(connection, EventRow.event_id), ChargeRow.account)
-    query = (
-        select(*COLUMNS.values(), ChargeRow.billing_month, ChargeRow.sign)
+    # Empty for the first charge of a call: most calls have no other, and are written as they come.
+    again = case((ChargeRow.revision > 1, ChargeRow.billing_month + " " + cast(ChargeRow.sign, String(2))))
+    return (
+        select(*_COLUMNS.values(), again.label("again"))
         .join(EventRow, of_one_event(ChargeRow, EventRow))
         .where(*scope.charges())
-        .order_by(*order, ChargeRow.billing_month, ChargeRow.revision)
+        .order_by(*order, ChargeRow.billing_month, ChargeRow.revision.desc())
     )
-    result = connection.execute(query, execution_options={"yield_per": CHUNK})
-    of_one_call = groupby(result, key=lambda row: (row.completed_at, row.event_id, row.account, row.billing_month))
-    return ([_cell(name, value) for name, value in _net([*rows]).items()] for _, rows in of_one_call)
 
 
-def _net(rows: Sequence[Any]) -> dict[str, Any]:
-    """What a call's rows of one billing month come to, described as its newest revision is."""
-    net = dict(zip(COLUMNS, rows[-1], strict=False))
-    if len(rows) == 1:
-        return net
-    for name in MONEY:
-        amounts = [getattr(row, name) for row in rows if getattr(row, name) is not None]
-        net[name] = sum(amounts) if amounts else None
-    signs = sum(row.sign for row in rows)
-    return net | {name: net[name] * signs for name in TOKENS}
+def _netted(blocks: Iterator[Block]) -> Generator[Block, None, None]:
+    """The blocks without their last cell, and with one row for those of a call in a billing month."""
+    waiting: list[list[str]] = []  # rows of one call and month, of which more may come
+    for text, rows in blocks:
+        if not waiting and text.count(b"\r\n") == text.count(b",\r\n") == rows:  # nothing was charged again
+            yield Block(text.replace(b",\r\n", b"\r\n"), rows)
+            continue
+        done = []
+        for row in cells(text):
+            if waiting and not _are_together(waiting[0], row):
+                done.append(_net(waiting))
+                waiting = []
+            if waiting or row[-1]:
+                waiting.append(row)
+            else:
+                done.append(row[:-1])
+        if done:
+            yield Block(lines(done), len(done))
+    if waiting:
+        yield Block(lines([_net(waiting)]), 1)
 
 
-def _cell(name: str, value: Any) -> str:
-    if value is None:
-        return ""
-    if name in MONEY:
-        return format_amount(value)
-    if isinstance(value, datetime):
-        return format_instant(value)
-    text = str(value)
-    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
+def _are_together(newest: Sequence[str], row: Sequence[str]) -> bool:
+    """Whether a row is of the same call and month as a newer one. A call's first charge is in its earliest month."""
+    return _of_call(newest) == _of_call(row) and row[-1][:7] in ("", newest[-1][:7])
+
+
+def _net(rows: Sequence[list[str]]) -> list[str]:
+    """What a call's rows of one billing month come to, described as its newest one is, which is the first."""
+    net = rows[0][:-1]
+    for place in map(_PLACE.__getitem__, _MONEY):
+        amounts = [units_of(row[place]) for row in rows if row[place]]
+        net[place] = format_amount(sum(amounts)) if amounts else ""
+    signs = sum(-1 if row[-1].endswith("-1") else 1 for row in rows)
+    for place in map(_PLACE.__getitem__, _TOKENS):
+        net[place] = str(int(net[place]) * signs)
+    return net
+
+
+def _sums(connection: Connection, scope: Scope) -> Mapping[str, int]:
+    """What the money of the charges comes to, summed by the database."""
+    query = select(*(half for name in _MONEY for half in sum_halves(_COLUMNS[name]))).where(*scope.charges())
+    if scope.where:
+        query = query.join(EventRow, of_one_event(ChargeRow, EventRow))
+    row = connection.execute(query).one()
+    return {name: join_halves(*row[2 * place : 2 * place + 2]) for place, name in enumerate(_MONEY)}
+
+
+def _rows(connection: Connection, scope: Scope) -> Iterator[tuple[Any, ...]]:
+    blocks = _blocks(connection, scope)
+    values = values_of(CHARGES.columns)
+    return (values(row) for block in blocks for row in cells(block.text))
+
+
+CHARGES = Export(
+    name="charges",
+    columns=tuple(Column(name, _KINDS.get(name, Kind.TEXT)) for name in _COLUMNS),
+    rows=_rows,
+    guarded=True,
+    direct=Direct(_blocks, _sums),
+    what="One row a measured call and billing month, ordered by completion and event id.",
+)

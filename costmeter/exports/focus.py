@@ -34,7 +34,8 @@ def focus_export(version: Version = Version.V1_4, mode: Mode = Mode.ACCRUAL) -> 
 
     Reading its rows raises CostmeterError where a charge is not its quantity at the listed rate.
     """
-    return Export("focus", COLUMNS[version], partial(_rows, version, mode), guarded=False)
+    what = "Cost and usage of a billing month as FOCUS has it, a row a day, project, key, model, band and meter."
+    return Export("focus", COLUMNS[version], partial(_rows, version, mode), guarded=False, what=what)
 
 
 def count_unpriced(connection: Connection, scope: Scope) -> int:

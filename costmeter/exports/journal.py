@@ -130,4 +130,5 @@ JOURNAL = Export(
     ),
     _rows,
     guarded=True,
+    what="The balanced double entry of a billing month, a row a leg, by day, project and model.",
 )

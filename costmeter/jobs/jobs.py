@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from costmeter.core.money import format_amount
 from costmeter.core.price_book import PriceBook
+from costmeter.jobs.exports import ExportFolder, write_last_month
 from costmeter.jobs.job import DAY, Job
 from costmeter.prices.check import problems
 from costmeter.services.expire_credits import expire_credits
@@ -40,8 +41,9 @@ def all_jobs(
     nightly_at: time,
     clock: Callable[[], datetime],
     reconciling: Reconciling | None = None,
+    exports: ExportFolder | None = None,
 ) -> list[Job]:
-    """Every job for a database. `nightly_at` (of UTC) is when those of each day begin."""
+    """Every job for a database. `nightly_at` (of UTC) is when those of each day begin; `exports` is where files go."""
     night = timedelta(hours=nightly_at.hour, minutes=nightly_at.minute)
     jobs = [
         Job("post", "post calls that no other process has posted", lambda: _post(engine, book, clock()), MINUTE),
@@ -54,6 +56,9 @@ def all_jobs(
     if reconciling is not None:
         what = f"compare the balance of account {reconciling.account} with DeepSeek's"
         jobs.append(Job("reconcile", what, lambda: _reconcile(engine, book, clock, reconciling), reconciling.every))
+    if exports is not None:
+        what = "write last month's exports"
+        jobs.append(Job("exports", what, lambda: write_last_month(engine, exports, clock()), DAY, night + HOUR))
     return jobs
 
 

@@ -12,9 +12,9 @@ from costmeter.core.errors import InputError
 from costmeter.core.money import format_amount
 from costmeter.core.periods import Period, format_instant, zone
 from costmeter.reports.clock_doubts import movable_amount
-from costmeter.reports.sums import read_sums
 from costmeter.store.rollups import AMOUNTS, STATES, SUMS, TOKENS
 from costmeter.store.scope import Scope
+from costmeter.store.sums import read_sums
 from costmeter.store.uncounted import count_uncounted
 
 if TYPE_CHECKING:

@@ -46,6 +46,7 @@ from costmeter.store.tables import Table
 from costmeter.store.types import ExactMoney, UtcInstant
 
 _COPY = "costmeter_copy"  # the execution option that hands types and rows to the driver
+_TOLD = "costmeter_told"  # the one that takes a statement as the driver would be told it
 _BEFORE_2000 = to_micros(EPOCH.replace(year=2000))  # PostgreSQL counts its microseconds from then on
 
 
@@ -196,7 +197,10 @@ def enable_copy(engine: Engine) -> None:
         connection.adapters.register_dumper(bytes, BytesBinaryDumper)
 
     @event.listens_for(engine, "do_execute")
-    def _on_execute(cursor: Any, statement: str, _parameters: Any, context: Any) -> bool:
+    def _on_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
+        if _TOLD in context.execution_options:
+            context.execution_options[_TOLD].append((statement, parameters))
+            return True
         if _COPY not in context.execution_options:
             return False
         kinds, rows = context.execution_options[_COPY]
@@ -205,6 +209,13 @@ def enable_copy(engine: Engine) -> None:
             for row in rows:
                 copy.write_row(row)
         return True
+
+
+def statement_of(connection: Connection, query: Select[*tuple[Any, ...]]) -> tuple[str, Any]:
+    """A query and its parameters as PostgreSQL's driver is told them; it is not run."""
+    told: list[tuple[str, Any]] = []
+    connection.execute(query, execution_options={_TOLD: told})
+    return told[0]
 
 
 def _insert(table: str, names: Sequence[str]) -> str:

@@ -32,6 +32,7 @@ NEEDS = {
     ("POST", "/v1/statements/{account}/{month}/close"): FINANCE,
     ("GET", "/v1/reports/spend"): READ,
     ("GET", "/v1/exports/charges"): READ,
+    ("GET", "/v1/exports/usage"): READ,
     ("GET", "/v1/quarantine"): READ,
     ("GET", "/v1/quarantine/{item}"): READ,
     ("POST", "/v1/quarantine/replay"): FINANCE,
@@ -102,6 +103,7 @@ OF_AN_ACCOUNT = [
     ("GET", "/v1/events/a?account={}", None),
     ("GET", "/v1/reports/spend?month=2025-03&account={}", None),
     ("GET", "/v1/exports/charges?month=2025-03&account={}", None),
+    ("GET", "/v1/exports/usage?month=2025-03&account={}", None),
     ("GET", "/v1/quarantine?account={}", None),
     ("GET", "/v1/audit?account={}", None),
 ]

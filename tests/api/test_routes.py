@@ -7,6 +7,11 @@ import io
 
 import pytest
 
+from costmeter.exports.content import Content
+from costmeter.exports.format import MEDIA_TYPES, Format, parts
+from costmeter.exports.kinds import EXPORTS
+from costmeter.store.engine import reading
+from costmeter.store.scope import Scope
 from tests.api.serving import Api, posted
 from tests.cli.running import Run
 from tests.make import an_event, an_unmetered
@@ -218,6 +223,25 @@ class TestReports:
         assert rows[1][3] == "'=HYPERLINK(1)"
         written = run("export", "charges", "--month", "2025-03").done
         assert rows == list(csv.reader(io.StringIO(written)))
+
+    @pytest.mark.parametrize("form", ["csv", "jsonl", "xlsx", "parquet"])
+    def test_every_kind_and_format_is_streamed(self, api: Api, form: str) -> None:
+        send(api, *self.EVENTS)
+        for kind in ("charges", "usage"):
+            answer = api.get(f"/v1/exports/{kind}", params={"month": "2025-03", "format": form})
+            assert answer.status_code == 200
+            assert answer.headers["content-type"] == MEDIA_TYPES[Format(form)]
+            assert answer.headers["content-disposition"] == f'attachment; filename="{kind}-2025-03.{form}"'
+            with reading(api.engine) as connection:
+                content = Content(connection, EXPORTS[kind], Scope.checked(month="2025-03"))
+                assert answer.content == b"".join(parts(content, Format(form)))
+
+    def test_a_preset_is_asked_for_by_its_locale(self, api: Api) -> None:
+        send(api, *self.EVENTS)
+        asked = {"month": "2025-03", "excel": "fr"}
+        assert api.get("/v1/exports/usage", params=asked).content.startswith(b"\xef\xbb\xbfday;account;")
+        assert api.get("/v1/exports/usage", params=asked | {"excel": "xx"}).status_code == 422
+        assert api.get("/v1/exports/usage", params=asked | {"format": "pdf"}).status_code == 422
 
     def test_an_export_of_nothing_that_can_be_is_refused_before_it_begins(self, api: Api) -> None:
         assert api.get("/v1/exports/charges", params={"month": "2025-03", "account": "nobody"}).status_code == 404

@@ -100,7 +100,7 @@ def test_the_file_is_the_same_to_the_byte_on_both_databases(
         run("record", file)
         path = tmp_path / f"{len(exported)}.csv"
         ran = run(*MARCH, "-o", path)
-        assert (ran.code, ran.out, ran.err) == (0, "", f"wrote {len(IDS) + 5} charges to {path}\n")
+        assert (ran.code, ran.out, ran.err) == (0, "", f"wrote {len(IDS) + 5} rows to {path}\n")
         exported.append(path.read_bytes())
 
     assert exported[0] == exported[1]
@@ -149,11 +149,11 @@ def test_a_file_is_whole_or_not_there(run: Run, sqlite: str, tmp_path: Path, mon
     def fail(*_: object) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("costmeter.exports.charges.format_amount", fail)
+    monkeypatch.setattr("costmeter.exports.file.os.fsync", fail)
     ran = run(*MARCH, "-o", folder / "charges.csv")
     assert (ran.code, ran.out, ran.err) == (130, "", "")
     assert run(*MARCH, "-o", folder / "other.csv").code == 130
-    assert [path.name for path in folder.iterdir()] == ["charges.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == ["charges.csv", "charges.csv.manifest.json"]
     assert (folder / "charges.csv").read_bytes() == before
 
 
@@ -164,3 +164,27 @@ def test_a_place_that_cannot_be_written_is_refused(run: Run, sqlite: str, tmp_pa
         says = f"output '{place}': is no file; name one, or leave it out for standard output"
         assert run(*MARCH, "-o", place).refused == says
     assert Path("/dev/null").is_char_device()
+
+
+def test_a_file_has_a_manifest_and_standard_output_none(run: Run, sqlite: str, tmp_path: Path) -> None:
+    run("record", write(tmp_path / "calls.ndjson", an_event()))
+    folder = tmp_path / "out"
+    folder.mkdir()
+    for kind in ("charges", "usage"):
+        for form in ("csv", "jsonl", "xlsx", "parquet"):
+            path = folder / f"{kind}.{form}"
+            ran = run("export", kind, "--month", "2025-03", "--format", form, "-o", path)
+            assert (ran.code, ran.out, ran.err) == (0, "", f"wrote 1 rows to {path}\n")
+            said = json.loads((folder / f"{kind}.{form}.manifest.json").read_text(encoding="utf-8"))
+            assert (said["kind"], said["format"], said["sums"]["cost"]) == (kind, form, "1.10")
+    before = sorted(folder.iterdir())
+    assert json.loads(run(*MARCH, "--format", "jsonl").done)["cost"] == "1.10"
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_preset_is_for_csv(run: Run, sqlite: str, tmp_path: Path) -> None:
+    run("record", write(tmp_path / "calls.ndjson", an_event()))
+    assert run(*MARCH, "--excel", "de").done.startswith("\ufeffevent_id;account;")
+    assert run(*MARCH, "--excel", "de", "--format", "xlsx").refused.startswith("excel 'de': is a preset for csv")
+    assert run(*MARCH, "--excel", "klingon", "-o", tmp_path / "x").refused.startswith("excel 'klingon': use one of")
+    assert not (tmp_path / "x").exists()

@@ -13,7 +13,8 @@ from sqlalchemy import Engine, select
 
 from benchmarks.quarter import ACCOUNT, IN_DOUBT, LAST_CLOSE, MONTHS, QUIET, Quarter
 from costmeter.core.money import format_amount, parse_amount
-from costmeter.exports.charges import write_charges_csv
+from costmeter.exports.charges import CHARGES
+from costmeter.exports.content import Content
 from costmeter.reports.spend import spend_report
 from costmeter.reports.statements import statement_shape, write_statement_csv
 from costmeter.services.verify import verify
@@ -33,13 +34,14 @@ _of_databases: dict[str, Files] = {}  # of each database, the digest of each fil
 def files_of(engine: Engine, month: str) -> Files:
     """The texts that finance gets of a month."""
     with reading(engine) as connection:
-        charges, table = io.StringIO(), io.StringIO()
-        write_charges_csv(connection, Scope.checked(month=month, account=ACCOUNT), charges)
+        table = io.StringIO()
+        content = Content(connection, CHARGES, Scope.checked(month=month, account=ACCOUNT))
+        charges = b"".join([content.header, *content.blocks()]).decode()
         shape = statement_shape(connection, ACCOUNT, month, LAST_CLOSE)
         write_statement_csv({**shape, "closing": None, "as_of": ""}, table)
     closed = {name: shape[name] for name in shape if name != "closing"}
     return {
-        f"{month} charges": charges.getvalue(),
+        f"{month} charges": charges,
         f"{month} statement": json.dumps(closed),
         f"{month} csv": table.getvalue(),
     }

@@ -9,8 +9,10 @@ import pytest
 from sqlalchemy import Engine
 
 from costmeter.core.errors import InputError
-from costmeter.exports import charges
-from costmeter.exports.charges import COLUMNS, charge_rows, write_charges_csv
+from costmeter.exports.charges import CHARGES
+from costmeter.exports.content import Content
+from costmeter.exports.format import Format, parts
+from costmeter.store import texts
 from costmeter.store.engine import reading
 from costmeter.store.scope import Scope
 from tests.make import an_event, at, grant, record_and_post, set_up_account, top_up
@@ -21,16 +23,16 @@ MARCH = Scope.checked(month="2025-03")
 
 def exported(engine: Engine, scope: Scope = MARCH) -> list[dict[str, str]]:
     """The rows by column, through the file and back."""
-    out = io.StringIO(newline="")
     with reading(engine) as connection:
-        count = write_charges_csv(connection, scope, out)
-    found = list(csv.DictReader(io.StringIO(out.getvalue(), newline="")))
-    assert count == len(found)
+        content = Content(connection, CHARGES, scope)
+        text = b"".join(parts(content, Format.CSV)).decode()
+    found = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert content.rows == len(found)
     return found
 
 
 def test_every_row_comes_whatever_the_size_of_a_chunk(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(charges, "CHUNK", 3)
+    monkeypatch.setattr(texts, "ROWS", 3)
     record_and_post(engine, *(an_event(f"call-{number}", f"2025-03-03T12:00:{number:02}Z") for number in range(10)))
 
     assert [row["event_id"] for row in exported(engine)] == [f"call-{number}" for number in range(10)]
@@ -48,23 +50,18 @@ def test_a_row_says_what_is_in_doubt_about_its_price(engine: Engine) -> None:
 def test_nothing_charged_is_a_heading_alone(engine: Engine) -> None:
     assert exported(engine) == []
     with reading(engine) as connection:
-        out = io.StringIO(newline="")
-        assert write_charges_csv(connection, MARCH, out) == 0
-    assert out.getvalue() == ",".join(COLUMNS) + "\r\n"
+        written = b"".join(parts(Content(connection, CHARGES, MARCH), Format.CSV))
+    assert written.decode() == ",".join(column.name for column in CHARGES.columns) + "\r\n"
 
 
-def test_a_scope_that_cannot_be_writes_not_even_a_heading(engine: Engine) -> None:
+def test_a_scope_that_cannot_be_is_refused_before_anything_is_written(engine: Engine) -> None:
     set_up_account(engine, "usd")
     set_up_account(engine, "cny", "CNY")
-    out = io.StringIO(newline="")
-
     with reading(engine) as connection:
         with pytest.raises(InputError, match="never summed"):
-            write_charges_csv(connection, MARCH, out)
+            Content(connection, CHARGES, MARCH)
         with pytest.raises(InputError, match="never summed"):
-            charge_rows(connection, MARCH)
-
-    assert out.getvalue() == ""
+            CHARGES.rows(connection, MARCH)
 
 
 def test_the_smallest_and_the_greatest_amount_keep_every_digit(engine: Engine) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from costmeter.core.errors import DetachedError, InputError, SetupError
 from costmeter.core.periods import Period
-from costmeter.exports.charges import charge_rows
+from costmeter.exports.charges import CHARGES
 from costmeter.prices.read import read_edition
 from costmeter.reports.spend import spend_report
 from costmeter.services.detach_months import attach_month, detach_months
@@ -231,7 +231,7 @@ class TestAnswers:
         with pytest.raises(DetachedError, match=r"detached since .*; first: costmeter db attach 2025-0"):
             total(away, **scope)
         with reading(away) as connection, pytest.raises(DetachedError):
-            charge_rows(connection, Scope.checked(**scope))
+            CHARGES.rows(connection, Scope.checked(**scope))
 
     def test_other_months_answer(self, away: Engine) -> None:
         assert total(away, month="2025-03") == Decimal("1.10")
