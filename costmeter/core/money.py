@@ -55,6 +55,14 @@ def format_amount(units: int) -> str:
     return f"{'-' if units < 0 else ''}{whole}.{decimals}"
 
 
+def round_amount(units: int, decimals: int) -> int:
+    """The amount rounded to so many decimals, half to even; for people's eyes only, never for a sum."""
+    step: int = 10 ** (DECIMALS - decimals)
+    quotient, rest = divmod(units, step)
+    up = 2 * rest > step or (2 * rest == step and quotient % 2 == 1)
+    return (quotient + up) * step
+
+
 def check_currency(value: object, field: str = "currency") -> str:
     """The currency, one of those that DeepSeek bills in."""
     if value not in CURRENCIES:
