@@ -16,6 +16,7 @@ from costmeter.api import (
     events,
     health,
     keys,
+    lessons,
     models,
     prices,
     problems,
@@ -61,7 +62,7 @@ def make_app(service: Service, *, metrics_folder: str | None = None) -> FastAPI:
     )
     app.state.service, app.state.measures = service, Measures(metrics_folder)
     app.state.routes = []
-    for part in (events, traces, quote, accounts, credits, reports, prices, quarantine, keys, health):
+    for part in (events, traces, quote, accounts, credits, reports, lessons, prices, quarantine, keys, health):
         app.include_router(part.router)
         app.state.routes += part.router.routes
     problems.handle(app)

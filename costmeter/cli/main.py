@@ -24,6 +24,7 @@ from costmeter.cli import (
     export,
     flush,
     keys,
+    lessons,
     prices,
     quarantine,
     quote,
@@ -44,6 +45,7 @@ app = typer.Typer(
 )
 app.command()(record.record)
 app.command()(report.report)
+app.command()(lessons.lessons)
 app.command()(reprice.reprice)
 app.add_typer(export.app, name="export")
 app.command()(balance.balance)

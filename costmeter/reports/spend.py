@@ -13,12 +13,12 @@ from costmeter.core.events import FAILED, UNMETERED
 from costmeter.core.money import format_amount
 from costmeter.core.periods import Period, format_instant, zone
 from costmeter.reports.clock_doubts import movable_amount
-from costmeter.reports.sums import read_sums
 from costmeter.store import quarantine
 from costmeter.store.accounts import Account
 from costmeter.store.known import count_unposted, is_superseded
 from costmeter.store.rollups import AMOUNTS, STATES, SUMS, TOKENS
 from costmeter.store.scope import Scope
+from costmeter.store.sums import read_sums
 from costmeter.store.tables import EventRow
 
 if TYPE_CHECKING:

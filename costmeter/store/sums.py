@@ -1,4 +1,4 @@
-"""The sums that a report shows, read from the cheapest table that answers exactly.
+"""The sums that reports show, read from the cheapest table that answers exactly.
 
 Rollups by day answer for projects, keys, models and bands, of billing months, of whole days of the accounts' time zone,
 and by such days. Rollups by quarter hour also answer for hours and for the days of other zones. Users and tags, what

@@ -9,13 +9,13 @@ import pytest
 from sqlalchemy import Engine, delete, update
 
 from costmeter.reports.spend import spend_report
-from costmeter.reports.sums import rollup_for
 from costmeter.services.rebuild_projections import rebuild_projections, rebuild_rollups
 from costmeter.services.verify import verify
 from costmeter.store import accounts
 from costmeter.store.accounts import Home
 from costmeter.store.engine import in_transaction, reading
 from costmeter.store.scope import Scope
+from costmeter.store.sums import rollup_for
 from costmeter.store.tables import AccountRow, DayRow, QuarterRow, Table
 from tests.make import MILLION, an_event, at, counted, give, grant, record_and_post, rows, top_up
 from tests.services.invariants import close
