@@ -78,7 +78,7 @@ def _tables(shape: Shape) -> Iterator[PageTable]:
     yield from tables.showback_tables(shape)
     if shape["imported"]:
         yield tables.imported_table(shape)
-    if shape["lessons"]:
+    if shape.get("lessons"):
         yield tables.savings_table(shape)
         yield from tables.movers_tables(shape)
 

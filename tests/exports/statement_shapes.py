@@ -206,6 +206,7 @@ def closed() -> dict[str, Any]:
         "state": "closed",
         "closing": {
             "closed_at": "2026-12-04T09:00:00Z", "by": "mira", "sha256": "0f" * 32, "previous_sha256": "a7" * 32,
+            "statement_sha256": "3c" * 32, "editions": ["e1" * 32, "e2" * 32],
             "first_seq": 18_204, "last_seq": 39_767, "override": override,
         },
     }  # fmt: skip

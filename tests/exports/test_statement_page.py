@@ -20,15 +20,18 @@ from costmeter.core.money import format_amount, parse_amount, round_amount
 from costmeter.exports import statement_page
 from costmeter.exports.page_table import added, pieces, rounded
 from costmeter.exports.statement_page import statement_html, statement_pdf
+from costmeter.reports.lessons import month_lessons
+from costmeter.store.engine import open_engine, reading
 from tests.conftest import missing
 from tests.exports import statement_shapes as shapes
+from tests.make import an_event, record_and_post
 
 SHAPES = ("small", "empty", "closed", "large", "hostile")
-VOID = {"meta", "wbr"}
+VOID = {"meta", "wbr", "br"}
 TAGS = {
     "html", "head", "meta", "title", "style", "body", "header", "main", "footer", "section", "div", "span", "h1",
-    "h2", "p", "strong", "bdi", "wbr", "ul", "li", "dl", "dt", "dd", "table", "caption", "thead", "tbody", "tfoot",
-    "tr", "th", "td",
+    "h2", "p", "strong", "bdi", "wbr", "br", "ul", "li", "dl", "dt", "dd", "table", "caption", "thead", "tbody",
+    "tfoot", "tr", "th", "td",
 }  # fmt: skip
 ATTRIBUTES = {
     "lang", "charset", "name", "content", "class", "id", "role", "scope", "tabindex", "aria-hidden", "aria-labelledby",
@@ -251,7 +254,9 @@ class TestState:
         assert "Closed 2026-12-04 09:00:00 UTC by mira." in text
         assert "Closed by an override of mira: the calendar of 2027 is late" in text
         assert "2 calls are provisional" in [one.text for one in root.all("li")]
-        assert {"0f" * 32, "a7" * 32, "18204 to 39767"} <= {one.text for one in root.all("dd")}
+        assert {"0f" * 32, "a7" * 32, "3c" * 32, "e1" * 32 + "e2" * 32, "18204 to 39767"} <= {
+            one.text for one in root.all("dd")
+        }
         assert [one.attributes["content"] for one in root.all("meta") if one.attributes.get("name") == "keywords"] == [
             f"sha256:{'0f' * 32}"
         ]
@@ -359,3 +364,20 @@ class TestInABrowser:
             check=True, capture_output=True, timeout=120,
         ).stdout.decode()  # fmt: skip
         assert re.findall(r"<title>(\d+)</title>", dumped) == ["360"]
+
+
+def test_what_the_store_teaches_is_what_the_page_shows(sqlite_url: str) -> None:
+    engine = open_engine(sqlite_url)
+    night = an_event("night", "2025-03-03T17:00:00Z", project="search")
+    record_and_post(engine, an_event("day", project="search"), night, an_event("old", "2025-02-10T12:00:00Z"))
+    with reading(engine) as connection:
+        taught = month_lessons(connection, "default", "2025-03").as_dict()
+    engine.dispose()
+    root = parsed(statement_html(shapes.small() | {"lessons": taught}))
+    assert table(root, "What the month teaches")[1:] == [
+        ["search", "deepseek-chat", "1.65", "", "0.00", "0.55", "0.55", "0.00 %"],
+        ["Total", "", "1.65", "", "0.00", "0.55", "0.55", "0.00 %"],
+    ]
+    assert table(root, "Moved most against 2025-02, by project")[1:] == [
+        ["search", "0.00", "1.65", "1.65", "", "new"], ["(none)", "1.10", "0.00", "-1.10", "-100.00 %", "gone"],
+    ]  # fmt: skip
