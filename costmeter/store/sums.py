@@ -1,4 +1,4 @@
-"""The sums that reports show, read from the cheapest table that answers exactly.
+"""The sums that reports and exports show, read from the cheapest table that answers exactly.
 
 Rollups by day answer for projects, keys, models and bands, of billing months, of whole days of the accounts' time zone,
 and by such days. Rollups by quarter hour also answer for hours and for the days of other zones. Users and tags, what
@@ -7,7 +7,7 @@ was known at an instant, and intervals that cut a quarter hour are read from the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -31,8 +31,9 @@ from costmeter.store.scope import Scope, dimension
 from costmeter.store.tables import ChargeRow, DayRow, EventRow, QuarterRow
 from costmeter.store.types import sum_halves
 
+CHUNK = 5_000
 _TIMES = ("day", "hour")
-_ROLLED_UP = frozenset(("account", "project", "api_key", "model", "band", *_TIMES))
+_ROLLED_UP = frozenset(("account", "project", "api_key", "model", "band", "billing_month", *_TIMES))
 
 
 def read_sums(
@@ -42,17 +43,22 @@ def read_sums(
 
     Amounts are integers of 10^-12. Without `by` it is one record, of zeros where nothing is in scope.
     """
+    return [*each_sum(connection, scope, in_scope, by, timezone)]
+
+
+def each_sum(
+    connection: Connection, scope: Scope, in_scope: Sequence[Account], by: Sequence[str], timezone: str
+) -> Iterator[dict[str, Any]]:
+    """The same records one by one; in order of time where `by` begins with a day or hour."""
     table = rollup_for(scope, in_scope, by, timezone)
     query = _of_charges(connection, scope, by) if table is None else _of_rollup(table, scope, in_scope, by)
     shown = [_shown_as(name, table, timezone) for name in by]
-    records = []
-    for row in connection.execute(query):
+    for row in connection.execute(query, execution_options={"yield_per": CHUNK}):
         record: dict[str, Any] = {
             name: show(value) for name, show, value in zip(by, shown, row[: len(by)], strict=True)
         }
         record |= zip(SUMS, exact_sums(row[len(by) :]), strict=True)
-        records.append(record)
-    return records
+        yield record
 
 
 def rollup_for(scope: Scope, in_scope: Sequence[Account], by: Sequence[str], timezone: str) -> Table | None:
@@ -83,10 +89,20 @@ def _cuts_no_quarter(period: Period | None) -> bool:
 
 
 def _of_charges(connection: Connection, scope: Scope, by: Sequence[str]) -> Select[Any]:
-    keys = [quarter(connection.dialect.name) if name in _TIMES else dimension(name) for name in by]
+    keys = [_of_charge(connection, name) for name in by]
     named: list[ColumnElement[Any]] = [key.label(f"by_{number}") for number, key in enumerate(keys)]
     query = select(*named, *charge_sums()).join(EventRow, of_one_event(ChargeRow, EventRow))
-    return query.where(*scope.charges()).group_by(*named)
+    return _in_time(query.where(*scope.charges()).group_by(*named), by, named)
+
+
+def _of_charge(connection: Connection, name: str) -> ColumnElement[Any]:
+    if name in _TIMES:
+        return quarter(connection.dialect.name)
+    return ChargeRow.billing_month.expression if name == "billing_month" else dimension(name)
+
+
+def _in_time(query: Select[Any], by: Sequence[str], named: Sequence[ColumnElement[Any]]) -> Select[Any]:
+    return query.order_by(named[0]) if by and by[0] in _TIMES else query
 
 
 def _of_rollup(table: Table, scope: Scope, in_scope: Sequence[Account], by: Sequence[str]) -> Select[Any]:
@@ -101,7 +117,7 @@ def _of_rollup(table: Table, scope: Scope, in_scope: Sequence[Account], by: Sequ
     else:
         zones = sorted({account.timezone for account in in_scope})
         where.append(or_(false(), *(and_(*_between(table, scope, name)) for name in zones)))
-    return select(*named, *counts, *halves).where(*where).group_by(*named)
+    return _in_time(select(*named, *counts, *halves).where(*where).group_by(*named), by, named)
 
 
 def _between(table: Table, scope: Scope, zone_name: str) -> list[ColumnElement[bool]]:
