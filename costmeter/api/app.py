@@ -17,6 +17,7 @@ from costmeter.api import (
     exports,
     health,
     keys,
+    lessons,
     models,
     prices,
     problems,
@@ -63,8 +64,8 @@ def make_app(service: Service, *, metrics_folder: str | None = None) -> FastAPI:
     )
     app.state.service, app.state.measures = service, Measures(metrics_folder)
     app.state.routes = []
-    parts = (events, traces, quote, accounts, credits, reports, statements, exports, prices, quarantine, keys, health)
-    for part in parts:
+    money = (quote, accounts, credits, reports, lessons, statements, exports, prices)
+    for part in (events, traces, *money, quarantine, keys, health):
         app.include_router(part.router)
         app.state.routes += part.router.routes
     problems.handle(app)

@@ -25,6 +25,7 @@ from costmeter.cli import (
     flush,
     imports,
     keys,
+    lessons,
     prices,
     quarantine,
     quote,
@@ -47,6 +48,7 @@ app = typer.Typer(
 )
 app.command()(record.record)
 app.command()(report.report)
+app.command()(lessons.lessons)
 app.command()(reprice.reprice)
 app.command()(statement.statement)
 app.command()(statement.close)

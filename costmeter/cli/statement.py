@@ -17,7 +17,7 @@ from costmeter.cli.options import Account, AnyAccount, AsJson, By, decided_by
 from costmeter.cli.output import output_file, print_json, print_line, print_note, print_table
 from costmeter.core.errors import FrozenError, NotClosableError
 from costmeter.core.events import DEFAULT_ACCOUNT
-from costmeter.reports.statements import closing_shape, statement_shape, write_statement_csv
+from costmeter.reports.statements import closing_shape, full_shape, statement_shape, write_statement_csv
 from costmeter.services.close_month import close_month
 from costmeter.store import journal
 
@@ -28,6 +28,8 @@ class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
     CSV = "csv"
+    HTML = "html"
+    PDF = "pdf"
 
 
 def statement(
@@ -42,15 +44,30 @@ def statement(
     That of a closed month is the one that was kept when it was closed; that of an open month is as it stands.
     """
     with snapshot() as connection:
-        shape = statement_shape(connection, account, month, datetime.now(UTC))
+        read = full_shape if form in (Format.HTML, Format.PDF) else statement_shape
+        shape = read(connection, account, month, datetime.now(UTC))
     if as_json or form is Format.JSON:
         with output_file(output) as out:
             out.write(json.dumps(shape, indent=2, ensure_ascii=False) + "\n")
     elif form is Format.CSV:
         with output_file(output) as out:
             write_statement_csv(shape, out)
+    elif form in (Format.HTML, Format.PDF):
+        _write_page(shape, form, output)
     else:
         print_statement(shape)
+
+
+def _write_page(shape: dict[str, Any], form: Format, output: Path | None) -> None:
+    from costmeter.exports.file import write_bytes
+    from costmeter.exports.statement_page import statement_html, statement_pdf
+
+    page = statement_html(shape).encode() if form is Format.HTML else statement_pdf(shape)
+    if output is None:
+        sys.stdout.buffer.write(page)
+        sys.stdout.buffer.flush()
+    else:
+        write_bytes(output, page)
 
 
 def close(

@@ -124,6 +124,12 @@ def month_of(instant: datetime, zone_name: str) -> str:
     return f"{local.year:04d}-{local.month:02d}"
 
 
+def month_before(month: str) -> str:
+    """The month that precedes one."""
+    year, number = (int(part) for part in check_month(month).split("-"))
+    return f"{year - 1:04d}-12" if number == 1 else f"{year:04d}-{number - 1:02d}"
+
+
 def check_month(value: object, field: str = "month") -> str:
     """A month as YYYY-MM."""
     if not isinstance(value, str) or not _MONTH.fullmatch(value) or not "0001-02" <= value <= "9999-11":

@@ -45,6 +45,15 @@ def write_beancount_file(connection: Connection, scope: Scope, path: Path) -> di
     return _write(path, iter([out.getvalue().encode()]), lambda: {**said, "account": scope.account})
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file that appears under its name once it is written as a whole."""
+    _check(path)
+    with _temporary(path) as file:
+        _fill(file, iter([content]))
+        file.replace(path)
+        _sync(path.parent)
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[TextIO]:
     """A text file that appears under its name once it is written as a whole."""

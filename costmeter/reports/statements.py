@@ -10,9 +10,11 @@ from typing import Any, TextIO
 
 from sqlalchemy import Connection
 
+from costmeter.core.errors import DetachedError
 from costmeter.core.money import format_amount, parse_total, round_amount
 from costmeter.core.periods import check_month, format_instant
 from costmeter.core.statements import DECIMALS
+from costmeter.reports.lessons import month_lessons
 from costmeter.store import accounts, closings
 from costmeter.store.closings import Closing
 from costmeter.store.statements import read_statement
@@ -36,6 +38,16 @@ def statement_shape(connection: Connection, account: str, month: str, now: datet
         return read_statement(connection, found, month, now).as_dict()
     shape: dict[str, Any] = json.loads(closing.statement)
     return {**shape, "closing": closing_shape(closing)}
+
+
+def full_shape(connection: Connection, account: str, month: str, now: datetime) -> dict[str, Any]:
+    """The statement with what its month teaches, for the page and the PDF; null where calls it would need are away."""
+    shape = statement_shape(connection, account, month, now)
+    try:
+        lessons = month_lessons(connection, shape["account"], month).as_dict()
+    except DetachedError:
+        lessons = None
+    return {**shape, "lessons": lessons}
 
 
 def closing_shape(closing: Closing) -> dict[str, Any]:

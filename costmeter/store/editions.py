@@ -24,6 +24,11 @@ def keep(connection: Connection, book: PriceBook, now: datetime) -> None:
         audit.add(connection, "prices.edition", book.edition, change, by="posting", at=now)
 
 
+def texts(connection: Connection) -> list[str]:
+    """Every edition that anything was ever priced by."""
+    return list(connection.scalars(select(EditionRow.text).order_by(EditionRow.stored_at, EditionRow.edition)))
+
+
 def text_of(connection: Connection, edition: str) -> str:
     text = connection.scalar(select(EditionRow.text).where(EditionRow.edition == edition))
     if text is None:

@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
+from costmeter.exports.statement_page import PACKAGES
 from tests.conftest import missing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +59,11 @@ def test_the_image_runs_as_a_number_and_installs_by_hash() -> None:
         assert "--require-hashes" in options or ("--no-deps" in options and "/wheels/" in options)
     # Docker Hub is meant where no registry is named.
     assert all("/" not in image for image in re.findall(r"^FROM (\S+)", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("path", ["deploy/Dockerfile", ".ci/run"])
+def test_what_statements_need_of_the_system_is_installed(path: str) -> None:
+    assert {*PACKAGES} <= {*(ROOT / path).read_text(encoding="utf-8").split()}
 
 
 def test_every_file_that_the_image_is_made_of_is_there_and_let_through() -> None:
