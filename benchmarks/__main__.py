@@ -8,7 +8,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterable
 
-from benchmarks import capture, posting, price_litellm, price_quote, repricing, row, size, verifying
+from benchmarks import capture, posting, price_litellm, price_quote, quarter, repricing, row, size, verifying
 from benchmarks.bulk import compare as bulk
 from benchmarks.exports import compare as exports
 from benchmarks.growth import compare as growth
@@ -68,6 +68,10 @@ def _verifying(calls: int | None) -> Iterable[str]:
     return verifying.lines(calls or verifying.CALLS)
 
 
+def _quarter(calls: int | None) -> Iterable[str]:
+    return quarter.lines(calls or quarter.CALLS)
+
+
 def _size(_: int | None) -> Iterable[str]:
     return size.lines()
 
@@ -92,6 +96,7 @@ BENCHMARKS: dict[str, Callable[[int | None], Iterable[str]]] = {
     "growth": _growth,
     "exports": _exports,
     "verifying": _verifying,
+    "quarter": _quarter,
     "size": _size,
     "serving": _serving,
     "recorder": _recorder,

@@ -1,5 +1,7 @@
 """A quarter in an account's life, seen twice: in costmeter's books, and in the simulator's, which share no code.
 
+`python -m benchmarks quarter` lives through it with a million calls on each database and says what that takes.
+
 March to May 2025, in Berlin's months: calls of two models and, from April 10 on, of a third whose price is not known
 before May 20; of 100 calls one comes up to twelve days late, so that some come after their month was closed, and two
 are sent again; grants that expire, one of them entered three days late; three closes.
@@ -9,6 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import random
+import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -16,20 +20,25 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Engine
 
+from benchmarks import databases
+from costmeter import wiring
 from costmeter.core.money import parse_amount
 from costmeter.core.periods import format_instant
 from costmeter.core.price_book import PriceBook
-from costmeter.prices.read import read_edition
+from costmeter.prices.read import builtin_book, builtin_text, read_book, read_edition
 from costmeter.services.add_credit import NewCredit, add_credit
 from costmeter.services.capture import capture
 from costmeter.services.close_month import close_month
 from costmeter.services.reprice import reprice
+from costmeter.services.verify import verify
 from costmeter.simulator.bills import Bill
 from costmeter.simulator.credits import Balance
 from costmeter.simulator.ledger import Ledger
 from costmeter.simulator.prices import Rates, find_tariff
 from costmeter.simulator.usage import Usage
+from costmeter.store import accounts, balances
 from costmeter.store.accounts import Home
+from costmeter.store.engine import reading
 
 ACCOUNT, HOME = "default", Home("USD", "Europe/Berlin")
 FIRST, DAYS = date(2025, 3, 1), 92  # to May 31
@@ -49,6 +58,30 @@ QUIET = (
 )
 IN_DOUBT = QUIET[2:4]  # calls of the third model are charged by DeepSeek, and have no price in the book yet
 LATE, AGAIN = 0.01, 0.02
+CALLS = 1_000_000  # of the benchmark
+THIRD_MODEL = """
+format = 1
+provider = "deepseek"
+checked = 2026-01-01
+
+[[tariffs]]
+id = "deepseek-9/2025"
+model = "deepseek-9"
+basis = "completion"
+band = "flat"
+from = 2025-01-01T00:00:00Z
+windows = []
+source = "made up"
+checked = 2025-01-01
+confidence = "A"
+[tariffs.USD]
+flat = { "input.cache_hit" = "0.10", "input.cache_miss" = "1.00", "output" = "2.00" }
+
+[[names]]
+name = "deepseek-9"
+spans = [{ model = "deepseek-9" }]
+source = "made up"
+"""
 
 
 class Gift(NamedTuple):
@@ -82,6 +115,37 @@ def gifts(calls: int) -> list[Gift]:
     ]
 
 
+def lines(calls: int) -> Iterator[str]:
+    """What the quarter takes, and whether the balance was the vendor's to the digit and the ledger whole after it."""
+    with databases.postgresql_server() as server, tempfile.TemporaryDirectory() as folder:
+        for url in (f"sqlite:///{folder}/quarter.sqlite3", databases.new_database(server)):
+            engine = wiring.open_database(url)
+            yield from _lived(engine, calls)
+            engine.dispose()
+
+
+def _lived(engine: Engine, calls: int) -> Iterator[str]:
+    agreed: list[bool] = []
+
+    def on_quiet(day: date, now: datetime, vendor: Balance) -> None:
+        with reading(engine) as connection:
+            found = balances.balance_at(connection, accounts.get(connection, ACCOUNT), now)
+        if day not in IN_DOUBT:
+            agreed.append((found.granted, found.topped_up) == (vendor.granted, vendor.topped_up))
+
+    began = time.perf_counter()
+    quarter = Quarter(engine, calls, books=(builtin_book(), read_book([builtin_text(), THIRD_MODEL])))
+    told = quarter.run(on_close=lambda _: None, on_quiet=on_quiet)
+    lived = time.perf_counter() - began
+    name = engine.dialect.name
+    yield f"{name}: {told['sent']:,} calls sent, {told['duplicates']:,} of them again, in {lived:,.0f} s"
+    same = f"the vendor's balance {agreed.count(True)} times of {len(agreed)}"
+    yield f"  {quarter.closing:,.0f} s of that for three closes; {same}"
+    began = time.perf_counter()
+    findings = verify(engine, full=True)
+    yield f"  a full verify took {time.perf_counter() - began:,.0f} s and found {len(findings)}"
+
+
 class _Clock:
     """Where the simulator's books take their time from."""
 
@@ -103,6 +167,7 @@ class Quarter:
         self._arrivals: dict[date, list[dict[str, Any]]] = defaultdict(list)
         self._gifts = gifts(calls)
         self.sent = self.duplicates = 0
+        self.closing = 0.0  # seconds
 
     def run(
         self, *, on_close: Callable[[str], None], on_quiet: Callable[[date, datetime, Balance], None]
@@ -129,8 +194,9 @@ class Quarter:
         return self._books[day >= PRICED_ON]
 
     def _close(self, month: str, now: datetime) -> None:
-        reason = "the third model has no price yet" if month == MONTHS[1] else None
+        began, reason = time.perf_counter(), "the third model has no price yet" if month == MONTHS[1] else None
         close_month(self.engine, ACCOUNT, month, by="finance", reason=reason, grace=timedelta(hours=72), now=now)
+        self.closing += time.perf_counter() - began
 
     def _live(self, day: date) -> None:
         """What DeepSeek sees of a day: credits at its beginning, then the calls as they complete."""

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from costmeter.core.events import UsageEvent
-from costmeter.core.ledger import TOPPED_UP, Credit, Purse, Repayment, Split, charge_lines
+from costmeter.core.ledger import TOPPED_UP, Credit, Purse, Repayment, Split, charge_lines, rank
 from costmeter.core.money import MAX_AMOUNT
 from costmeter.core.periods import Period
 from costmeter.services.post_charges import Fold, charge_fact, seal_charges
@@ -61,8 +61,8 @@ class Again:
     """The calls of an account from an instant on, folded again into its purse, from which they are unwound first.
 
     `upto` is the number of the newest fact that was known; the one after it is what the calls are folded again for.
-    What credits gave for calls before `since` stands as it was posted, as do repayments by credits that were in effect
-    by then. A correction downwards is owed from its own instant on.
+    What credits gave for calls before `since` stands as it was posted, as do repayments, by credits that were in effect
+    by then, of what was owed then. A correction downwards is owed from its own instant on.
     """
 
     def __init__(self, connection: Connection, account: str, purse: Purse, *, since: datetime, upto: int) -> None:
@@ -81,6 +81,16 @@ class Again:
         owed = corrections.of_account(connection, account, *since_then)
         self._to_owe = deque(sorted((one.effective_at, -one.amount) for one in owed))
         purse.overdraft += self._was_repaid.total() - overdraft - sum(amount for _, amount in self._to_owe)
+        self._take_back({key: amount for key, amount in repaid.items() if key in standing})
+
+    def _take_back(self, repaid: Mapping[int, int]) -> None:
+        """More was repaid than was owed then: the rest paid a correction that comes later, and what came last goes."""
+        for credit in sorted(self.purse.credits, key=rank, reverse=True):
+            back = min(-self.purse.overdraft, repaid.get(credit.credit_id, 0))
+            if back > 0:
+                self._was_repaid[credit.credit_id] += back
+                self.purse.remaining[credit.credit_id] += back
+                self.purse.overdraft += back
 
     def calls(self) -> Iterator[list[Paid]]:
         """The charges in force from there on, in canonical order."""

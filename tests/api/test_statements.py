@@ -50,3 +50,14 @@ def test_what_stands_against_it_is_listed(api: Api) -> None:
     closed = api.post(f"{MARCH}/close", json={"override": "priced next month"})
     assert closed.status_code == 201
     assert closed.json()["override"]["blockers"] == [blocker]
+
+
+def test_the_page_and_the_pdf_say_the_same(api: Api) -> None:
+    books(api)
+    page = api.get(MARCH, params={"format": "html"})
+    assert page.headers["content-type"].startswith("text/html")
+    assert "3.90" in page.text
+    assert "<script" not in page.text
+    file = api.get(MARCH, params={"format": "pdf"})
+    assert file.headers["content-type"] == "application/pdf"
+    assert file.content.startswith(b"%PDF-")

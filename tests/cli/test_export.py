@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from beancount.loader import load_file
 
 from tests.cli.running import Run, words, write
 from tests.make import MILLION, an_event, an_unmetered
@@ -188,3 +191,34 @@ def test_a_preset_is_for_csv(run: Run, sqlite: str, tmp_path: Path) -> None:
     assert run(*MARCH, "--excel", "de", "--format", "xlsx").refused.startswith("excel 'de': is a preset for csv")
     assert run(*MARCH, "--excel", "klingon", "-o", tmp_path / "x").refused.startswith("excel 'klingon': use one of")
     assert not (tmp_path / "x").exists()
+
+
+def test_focus_in_its_versions_and_modes(run: Run, database: str, tmp_path: Path) -> None:
+    run(*words("credit add --kind topped_up --amount 5.00 --effective-at 2025-03-01T00:00:00Z --reference paid"))
+    run("record", write(tmp_path / "calls.ndjson", *BODIES))
+    focus = ("export", "focus", "--month", "2025-03")
+    accrual = rows_of(run(*focus).done)
+    assert {row["ServiceProviderName"] for row in accrual} == {"DeepSeek"}
+    assert {row["ChargeCategory"] for row in accrual} == {"Usage"}
+    assert "ProviderName" in rows_of(run(*focus, "--focus-version", "1.2").done)[0]
+    prepaid = rows_of(run(*focus, "--focus-mode", "prepaid").done)
+    assert [row["BilledCost"] for row in prepaid if row["ChargeCategory"] == "Purchase"] == ["5.00"]
+    assert {row["BilledCost"] for row in prepaid if row["ChargeCategory"] == "Usage"} == {"0.00"}
+    assert "month" in run("export", "focus").refused
+
+
+def test_the_journal_as_rows_and_as_a_beancount_file(run: Run, database: str, tmp_path: Path) -> None:
+    run(*words("credit add --kind topped_up --amount 5.00 --effective-at 2025-03-01T00:00:00Z --reference paid"))
+    run("record", write(tmp_path / "calls.ndjson", *BODIES))
+    rows = rows_of(run("export", "journal", "--month", "2025-03").done)
+    debit, credit = (sum(Decimal(row[side] or 0) for row in rows) for side in ("debit", "credit"))
+    assert debit == credit > 5
+    target = tmp_path / "march.beancount"
+    done = run("export", "beancount", "--month", "2025-03", "-o", str(target))
+    assert (done.code, done.out) == (0, "")
+    assert done.err.startswith("wrote ")
+    _, errors, _ = load_file(str(target))
+    assert errors == []
+    said = json.loads(target.with_name("march.beancount.manifest.json").read_text(encoding="utf-8"))
+    assert said["file_sha256"] == hashlib.sha256(target.read_bytes()).hexdigest()
+    assert run("export", "beancount", "--month", "2025-03").done == target.read_text(encoding="utf-8")

@@ -8,6 +8,8 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pypdfium2 import PdfDocument
+
 from tests.cli.running import Run, words, write
 from tests.make import an_event
 
@@ -107,3 +109,18 @@ def test_what_is_no_month_or_account(run: Run, database: str) -> None:
     assert "month '2025-3'" in run("statement", "2025-3", "--account", "b").refused
     assert "no account 'default'" in run("statement", "2025-03").refused
     assert "no account 'x'" in run("close", "2025-03", "--account", "x").refused
+
+
+def test_as_a_page_and_as_a_pdf(run: Run, database: str, tmp_path: Path) -> None:
+    books(run, tmp_path)
+    run("close", "2025-03")
+    sealed = run("statement", "2025-03", "--json").json["closing"]["sha256"]
+    page, file = tmp_path / "march.html", tmp_path / "march.pdf"
+    assert run("statement", "2025-03", "--format", "html", "-o", str(page)).done == ""
+    text = page.read_text(encoding="utf-8")
+    for shown in (sealed, "4.90", "=search", "What the month teaches"):
+        assert shown in text
+    assert run("statement", "2025-03", "--format", "pdf", "-o", str(file)).done == ""
+    with PdfDocument(file) as document:
+        assert sealed in document.get_metadata_value("Keywords")
+        assert "4.90" in document[0].get_textpage().get_text_range()

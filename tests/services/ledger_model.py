@@ -156,6 +156,11 @@ class Model:
             gave += sum(amount for key, amount in self.repaid if key == credit["id"])
             self.left[credit["id"]] = credit["amount"] - gave
         self.to_owe = [one for one in self.corrections if one[0] >= since]
+        for credit in reversed(in_spending_order(self.credits)):  # what repaid a correction that comes later
+            repaid = sum(amount for key, amount in self.repaid if key == credit["id"])
+            if (back := min(-self.owed(), repaid)) > 0:
+                self.repaid.append((credit["id"], -back))
+                self.left[credit["id"]] += back
         for call in in_canonical_order([*again]):
             self.charge(call, again[call])
         self.to_owe = []
@@ -207,7 +212,7 @@ class Model:
     def repay(self, now: datetime) -> None:
         for credit in in_spending_order(self.credits):
             part = min(self.owed(), self.left[credit["id"]])
-            if part and credit["kind"] == "topped_up" and credit["starts"] <= now:
+            if part > 0 and credit["kind"] == "topped_up" and credit["starts"] <= now:
                 self.left[credit["id"]] -= part
                 self.repaid.append((credit["id"], part))
 

@@ -76,6 +76,15 @@ class TestDownwards:
         assert splits(engine)["a"] == ("0.10", "1.00", NOTHING, NOTHING)
         assert balance(engine) == (NOTHING, "-0.50")
 
+    def test_what_it_was_repaid_by_pays_calls_that_come_before_it(self, engine: Engine) -> None:
+        top_up(engine, "1.50", OPENING)
+        correct(engine, "-1.00", "2025-03-05T00:00:00Z")
+        record_and_post(engine, an_event("a", "2025-03-03T12:00:00Z"))  # comes late, and finds 0.50
+        assert splits(engine)["a"] == (NOTHING, "0.50", "0.60", NOTHING)
+        grant(engine, "0.10", OPENING)  # folds the call again, at its own place: before the correction
+        assert splits(engine)["a"] == ("0.10", "1.00", NOTHING, NOTHING)
+        assert balance(engine) == (NOTHING, "-0.50")
+
     def test_it_stands_on_the_statement(self, engine: Engine) -> None:
         top_up(engine, "5.00", OPENING)
         correct(engine, "-0.25")
