@@ -33,6 +33,8 @@ NEEDS = {
     ("GET", "/v1/reports/spend"): READ,
     ("GET", "/v1/reports/lessons"): READ,
     ("GET", "/v1/exports/charges"): READ,
+    ("GET", "/v1/exports/focus"): READ,
+    ("GET", "/v1/exports/journal"): READ,
     ("GET", "/v1/exports/usage"): READ,
     ("GET", "/v1/quarantine"): READ,
     ("GET", "/v1/quarantine/{item}"): READ,

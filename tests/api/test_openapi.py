@@ -12,7 +12,7 @@ OPERATIONS = {
     "record_events", "export_traces", "list_events", "get_event", "quote", "add_account", "list_accounts",
     "get_account", "report_lessons",
     "release_account", "get_balance", "list_entries", "add_credit", "list_credits", "void_credit", "report_spend",
-    "export_charges", "export_usage",
+    "export_charges", "export_usage", "export_focus", "export_journal", "get_statement", "close_month",
     "list_prices", "check_prices", "get_price", "get_price_history", "list_items", "get_item",
     "replay_items", "discard_items", "create_key", "list_keys", "rotate_key", "revoke_key", "list_audit", "is_alive",
     "is_ready", "get_version", "get_metrics", "get_problem",
@@ -35,7 +35,7 @@ def test_every_example_works_as_it_stands(sqlite_api: Api) -> None:
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             for example in _examples(document, operation):
-                filled = path.format(account="default", name="backend")
+                filled = path.format(account="default", name="backend", month="2025-03")
                 answer = sqlite_api.request(method, filled, json=example)
                 worked[operation["operationId"]] = answer.status_code
     assert worked == {
@@ -46,6 +46,7 @@ def test_every_example_works_as_it_stands(sqlite_api: Api) -> None:
         "release_account": 422,  # nothing is frozen
         "add_credit": 201,
         "void_credit": 200,
+        "close_month": 201,
         "replay_items": 200,
         "discard_items": 404,  # nothing is in quarantine
         "create_key": 201,
