@@ -46,6 +46,7 @@ class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
     CSV = "csv"
+    HTML = "html"
 
 
 @app.command()
@@ -129,7 +130,7 @@ def export(
 ) -> None:
     """Compare a console's export with what is recorded, interval by interval. Exit 1 where the two differ."""
     if output is not None and form is Format.TABLE and not as_json:
-        raise InputError("output", str(output), "goes with --format json or csv")
+        raise InputError("output", str(output), "goes with --format json, csv or html")
     read = read_console(file)
     with snapshot() as connection:
         found = reconcile_export(connection, account, read)
@@ -142,6 +143,11 @@ def export(
     elif form is Format.CSV:
         with output_file(output) as out:
             _write_csv(out, rows)
+    elif form is Format.HTML:
+        from costmeter.exports.comparison_page import comparison_html
+
+        with output_file(output) as out:
+            out.write(comparison_html(_result(found, file.name, rows)))
     else:
         _print_table(found, rows)
     note_frozen([found.account])

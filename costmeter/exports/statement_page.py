@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from functools import cache
-from importlib import resources
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from costmeter.core.errors import SetupError
 from costmeter.exports import statement_tables as tables
 from costmeter.exports.page_table import PageTable, clock, lay_out, pieces, rounded
 from costmeter.exports.statement_tables import COUNTS, Shape
-
-if TYPE_CHECKING:
-    from jinja2 import Template
+from costmeter.exports.templates import template
 
 MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
@@ -33,7 +29,7 @@ def statement_html(shape: Shape) -> str:
     """
     year, month = shape["month"].split("-")
     decimals = shape["rounding"]["decimals"]
-    return _template().render(
+    return template("statement").render(
         statement=shape,
         closing=shape["closing"],
         month=f"{MONTHS[int(month) - 1]} {year}",
@@ -91,17 +87,6 @@ def _at_a_glance(shape: Shape, decimals: int) -> list[tuple[str, str, str]]:
         ("Balance at the end", shape["closing_balance"]["total"]),
     )
     return [(name, rounded(amount, decimals), amount) for name, amount in figures]
-
-
-@cache
-def _template() -> Template:
-    if find_spec("jinja2") is None:
-        raise SetupError("jinja2 is not installed: run pip install 'costmeter[finance]'")
-    from jinja2 import Environment, StrictUndefined
-
-    made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    text = resources.files("costmeter.exports").joinpath("statement.html.j2").read_text(encoding="utf-8")
-    return made.from_string(text)
 
 
 def _weasyprint() -> Any:

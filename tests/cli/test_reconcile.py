@@ -155,7 +155,19 @@ class TestExport:
         with out.open(newline="") as file:
             rows = list(csv.DictReader(file))
         assert rows == [{k: v or "" for k, v in row.items()} for row in told["differences"]]
-        assert run("reconcile", "export", path, "-o", out).refused == f"output '{out}': goes with --format json or csv"
+        said = f"output '{out}': goes with --format json, csv or html"
+        assert run("reconcile", "export", path, "-o", out).refused == said
+
+    def test_and_a_page(self, run: Run, database: str, vendor: Simulator, tmp_path: Path) -> None:
+        path, page = self.exported(run, vendor, tmp_path), tmp_path / "differences.html"
+        told = json.loads(run("reconcile", "export", path, "--json").out)
+        assert run("reconcile", "export", path, "--format", "html", "-o", page).code == 1
+        text = page.read_text(encoding="utf-8")
+        assert "<script" not in text
+        assert "http" not in text
+        for row in told["differences"]:
+            assert row["exported"] in text
+        assert f"{len(told['differences'])} figures differ" in text
 
     def test_what_agrees_ends_by_0(self, run: Run, sqlite: str, tmp_path: Path) -> None:
         path = an_export(tmp_path / "e.zip", [amount_row()], [cost_row()])

@@ -26,7 +26,7 @@ from costmeter.store.tables import EntryRow, LineRow
 from tests.late_prices import with_new_model
 from tests.make import book
 
-CALLS = 10_000
+CALLS = 100_000
 Files = dict[str, str]
 _of_databases: dict[str, Files] = {}  # of each database, the digest of each file: they must be the same
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from costmeter.core.errors import SetupError
 from costmeter.core.money import format_amount, parse_amount, round_amount
-from costmeter.exports import statement_page
+from costmeter.exports import statement_page, templates
 from costmeter.exports.page_table import added, pieces, rounded
 from costmeter.exports.statement_page import statement_html, statement_pdf
 from costmeter.reports.lessons import month_lessons
@@ -316,8 +316,9 @@ def luminance(colour: str) -> float:
 def test_without_the_extra_it_is_said_what_to_install(
     monkeypatch: pytest.MonkeyPatch, name: str, make: Callable[[Any], object]
 ) -> None:
-    statement_page._template.cache_clear()
-    monkeypatch.setattr(statement_page, "find_spec", lambda wanted: None if wanted == name else find_spec(wanted))
+    templates.template.cache_clear()
+    for module in (templates, statement_page):
+        monkeypatch.setattr(module, "find_spec", lambda wanted: None if wanted == name else find_spec(wanted))
     with pytest.raises(SetupError, match=rf"{name} is not installed: run pip install 'costmeter\[finance\]'"):
         make(shapes.empty())
 
