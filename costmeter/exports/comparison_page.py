@@ -30,7 +30,7 @@ def _differences(found: Mapping[str, Any]) -> PageTable:
     amounts = ("Price per 1M", "In the books", "In the export", "Difference")
     columns = [*((name, Kind.TEXT) for name in texts), *((name, Kind.AMOUNT) for name in amounts)]
     rows = [
-        Row([clock(one["from"]), clock(one["to"]), one["model"], one["kind"], one["meter"],
+        Row([clock(one["from"]), clock(one["to"]), one["model"], one["kind"].replace("_", " "), one["meter"],
              one["price_per_million"], one["recorded"], one["exported"], one["difference"]])
         for one in found["differences"]
     ]  # fmt: skip
