@@ -4,39 +4,17 @@ from __future__ import annotations
 
 from functools import cache
 
+from benchmarks.quarter import THIRD_MODEL
 from costmeter.core.price_book import PriceBook
 from costmeter.prices.read import builtin_text, read_book
 
-NEW_MODEL = """
-format = 1
-provider = "deepseek"
-checked = 2026-01-01
-
-[[tariffs]]
-id = "deepseek-9/2025"
-model = "deepseek-9"
-basis = "completion"
-band = "flat"
-from = 2025-01-01T00:00:00Z
-windows = []
-source = "made up"
-checked = 2025-01-01
-confidence = "A"
-[tariffs.USD]
-flat = { "input.cache_hit" = "0.10", "input.cache_miss" = "1.00", "output" = "2.00" }
-
-[[names]]
-name = "deepseek-9"
-spans = [{ model = "deepseek-9" }]
-source = "made up"
-"""
 MARCH_2025 = 'id = "deepseek-v3/2025-02-26"\n'
 
 
 @cache
 def with_new_model() -> PriceBook:
     """The built-in book with a tariff for deepseek-9: 2.00 USD per million output tokens from 2025 on."""
-    return read_book([builtin_text(), NEW_MODEL])
+    return read_book([builtin_text(), THIRD_MODEL])
 
 
 @cache

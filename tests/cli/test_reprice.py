@@ -8,7 +8,7 @@ import pytest
 
 from costmeter import wiring
 from tests.cli.running import Run, write
-from tests.late_prices import NEW_MODEL
+from tests.late_prices import THIRD_MODEL
 from tests.make import an_event
 
 ROW = (
@@ -19,7 +19,7 @@ ROW = (
 
 def learn_the_new_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "more.toml"
-    path.write_text(NEW_MODEL, encoding="utf-8")
+    path.write_text(THIRD_MODEL, encoding="utf-8")
     monkeypatch.setenv("COSTMETER_PRICE_BOOK", str(path))
     wiring.price_book.cache_clear()
 
