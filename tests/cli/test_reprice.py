@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.quarter import THIRD_MODEL
 from costmeter import wiring
 from tests.cli.running import Run, write
-from tests.late_prices import THIRD_MODEL
 from tests.make import an_event
 
 ROW = (
