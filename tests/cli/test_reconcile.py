@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -187,6 +189,8 @@ def test_the_scheduler_compares_where_an_interval_is_set(
 ) -> None:
     monkeypatch.setenv("COSTMETER_RECONCILE_HOURS", "1")
     begun.ledger.add_credit("topped_up", "5")
-    ran = run("scheduler", "--once")
-    assert "observation 1 of account default: open" in ran.out + ran.err
+    # In a process of its own: it says where all of its process logs to.
+    command = [sys.executable, "-m", "costmeter", "scheduler", "--once"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert "observation 1 of account default: open" in ran.stdout + ran.stderr
     assert datetime.now(UTC) > datetime.fromisoformat(run("reconcile", "list", "--json").json[0]["observed_at"])
