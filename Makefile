@@ -29,7 +29,7 @@ demo: $(STAMP) ## record a simulated day with the real OpenAI SDK and report it 
 	$(BIN)/costmeter demo $(if $(filter 0,$(SERVE)),,--serve)
 
 test: $(STAMP) ## run every test
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP) ## formatting, lint, types, import rules
 	$(BIN)/ruff format --check .
