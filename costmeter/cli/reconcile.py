@@ -27,12 +27,12 @@ from costmeter.services.reconcile_export import Reconciled, reconcile_export
 from costmeter.store import accounts, observations
 from costmeter.store.engine import reading
 from costmeter.store.observations import AGREED, EXPLAINED, OPEN, Observation
+from costmeter.store.texts import guarded
 
 app = typer.Typer(help="Compare what is recorded with DeepSeek's own books.")
 Number = Annotated[int, typer.Argument(help="The observation, as the list numbers it.")]
 _COLUMNS = ("from", "to", "model", "kind", "meter", "price_per_million", "recorded", "exported", "difference")
 _SIDES = dict.fromkeys(_COLUMNS[:5], "left") | dict.fromkeys(_COLUMNS[5:], "right")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class State(StrEnum):
@@ -229,8 +229,7 @@ def _write_csv(out: TextIO, rows: list[dict[str, Any]]) -> None:
     writer = csv.DictWriter(out, _COLUMNS)
     writer.writeheader()
     for row in rows:
-        model = row["model"]
-        writer.writerow({**row, "model": f"'{model}" if model.startswith(_FORMULA) else model})
+        writer.writerow({**row, "model": guarded(row["model"])})
 
 
 def _print_table(found: Reconciled, rows: list[dict[str, Any]]) -> None:

@@ -14,10 +14,9 @@ from typing import NamedTuple
 from costmeter.core.errors import InputError
 from costmeter.exports.content import Content
 from costmeter.exports.export import Column, Kind
-from costmeter.store.texts import cells, lines
+from costmeter.store.texts import cells, guarded, lines
 
 BYTE_ORDER_MARK = "\ufeff".encode()
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a text cell that begins so
 _CLASSES = bytes.maketrans(b"\n+-@\t", b",====")  # what parts cells as a comma, what begins a formula as an equals sign
 _WITH_POINT = (Kind.MONEY, Kind.QUANTITY)
 
@@ -81,8 +80,7 @@ def _guard(columns: Sequence[Column]) -> Callable[[list[str]], list[str]]:
 
     def guard(row: list[str]) -> list[str]:
         for place in texts:
-            if row[place].startswith(_FORMULA):
-                row[place] = f"'{row[place]}"
+            row[place] = guarded(row[place])
         return row
 
     return guard

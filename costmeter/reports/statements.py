@@ -18,12 +18,12 @@ from costmeter.reports.lessons import month_lessons
 from costmeter.store import accounts, closings
 from costmeter.store.closings import Closing
 from costmeter.store.statements import read_statement
+from costmeter.store.texts import guarded
 
 COLUMNS = (
     "section", "item", "detail", "calls", "quantity", "granted", "topped_up", "overdraft", "untracked", "amount",
     "rounded", "currency",
 )  # fmt: skip
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a text cell that begins so
 
 
 def statement_shape(connection: Connection, account: str, month: str, now: datetime) -> dict[str, Any]:
@@ -163,5 +163,4 @@ def _rounded(amount: str) -> str:
 def _cell(name: str, value: Any) -> str:
     if value is None:
         return ""
-    text = str(value)
-    return f"'{text}" if name in ("item", "detail") and text.startswith(_FORMULA) else text
+    return guarded(str(value)) if name in ("item", "detail") else str(value)

@@ -12,7 +12,7 @@ from costmeter.core.money import format_amount
 from costmeter.core.periods import month_after
 from costmeter.core.statements import PARTS
 from costmeter.services.close_month import sha256
-from costmeter.store import closings, detached
+from costmeter.store import closings, detached, journal
 from costmeter.store.accounts import Account
 from costmeter.store.closings import Closing
 from costmeter.store.statements import opening_balance, read_usage
@@ -22,6 +22,7 @@ from costmeter.store.tables import EntryRow
 def closing_findings(connection: Connection, account: Account, *, full: bool) -> Iterator[str]:
     """What of an account's closed months is not as it was closed; their charges are summed again in a full check."""
     previous: Closing | None = None
+    closed_upto = journal.closed_months(connection, [account.account]).get(account.account, "")
     for closing in closings.of_account(connection, account.account):
         manifest = json.loads(closing.manifest)
         if sha256(closing.manifest) != closing.sha256 or sha256(closing.statement) != manifest["statement_sha256"]:
@@ -32,6 +33,8 @@ def closing_findings(connection: Connection, account: Account, *, full: bool) ->
             previous.sha256,
         ):
             yield f"{closing.month} does not follow {previous.month} as it was closed"
+        if closing.month > closed_upto:
+            yield f"{closing.month} was closed, and is open to what comes"
         yield from _numbers(connection, account.account, closing, manifest)
         if full:
             yield from _charges(connection, account.account, closing, manifest)

@@ -15,7 +15,7 @@ from costmeter.core.price_book import TOKEN_METERS, PriceBook
 from costmeter.core.pricing import Unpriced, price_event
 from costmeter.core.reconciliation import Bucket, Evidence, Held, Stretch
 from costmeter.core.usage import MAX_TOKENS, Usage
-from costmeter.store import charges, credits, movements
+from costmeter.store import charges, credits, evidence
 from costmeter.store.accounts import Account
 from costmeter.store.balances import balance_at
 from costmeter.store.observations import Observation
@@ -42,9 +42,9 @@ def gather_evidence(
     ends = [(seen.expected_at, _difference_now(connection, account, seen) - known.total) for seen in before]
     ends.append((at, difference.total))
     stretches = [*_stretches(connection, account, since, ends)]
-    near = movements.near_band_edges(connection, name, since, at)
-    unmetered = movements.unmetered(connection, name, since, at)
-    waiting = movements.unposted(connection, name, at)
+    near = evidence.near_band_edges(connection, name, since, at)
+    unmetered = evidence.unmetered(connection, name, since, at)
+    waiting = evidence.unposted(connection, name, at)
     return Evidence(
         since=since,
         at=at,
@@ -78,7 +78,7 @@ def _difference_now(connection: Connection, account: Account, seen: Observation)
 
 def _tokens(connection: Connection, account: str, since: datetime | None, at: datetime) -> Counter[Bucket]:
     tokens = Counter[Bucket]()
-    for used in movements.used(connection, account, *movements.completed(since, at)):
+    for used in evidence.used(connection, account, *evidence.completed(since, at)):
         for meter, count, cost in zip(TOKEN_METERS, used.tokens, used.costs, strict=True):
             if count > 0 and used.tariff is not None and used.band is not None:
                 tokens[Bucket(used.model, used.tariff, used.band, meter, cost // count)] += count
@@ -115,7 +115,7 @@ def _rates(book: PriceBook, currency: str, buckets: Iterable[Bucket]) -> dict[tu
     return found
 
 
-def _clock_range(near: Iterable[movements.NearCall], book: PriceBook, currency: str) -> tuple[int, int]:
+def _clock_range(near: Iterable[evidence.NearCall], book: PriceBook, currency: str) -> tuple[int, int]:
     """By how much more, at least and at most, these calls cost at the instants that the vendor's clock had."""
     low = high = 0
     for event, cost, sign in near:

@@ -15,7 +15,7 @@ from costmeter.core.periods import format_instant
 from costmeter.core.price_book import PriceBook
 from costmeter.core.reconciliation import explain
 from costmeter.services.gather_evidence import gather_evidence
-from costmeter.store import accounts, credits, movements, observations
+from costmeter.store import accounts, credits, evidence, observations
 from costmeter.store.accounts import Account
 from costmeter.store.balances import balance_at
 from costmeter.store.engine import in_transaction, reading
@@ -123,7 +123,7 @@ def _closest(connection: Connection, account: Account, asked: _Asked) -> tuple[d
     """The ledger's balance at the first instant of the question, from its end back, that agrees; else at its end."""
     name, began, ended = account.account, asked.began_at, asked.ended_at
     at_end = _expected(connection, account, ended)
-    between = movements.completions(connection, name, began, ended, MOST_PREFIXES)
+    between = evidence.completions(connection, name, began, ended, MOST_PREFIXES)
     for instant in (ended, *between, began):
         expected = at_end if instant == ended else _expected(connection, account, instant)
         if asked.balance.pots.less(expected).is_within_precision:

@@ -17,10 +17,10 @@ from costmeter.core.ledger import GRANTED
 from costmeter.core.periods import MICROSECOND, Period
 from costmeter.core.price_book import TOKEN_METERS
 from costmeter.services.read_console import ReadFile
-from costmeter.store import accounts, detached, imported, movements
+from costmeter.store import accounts, detached, evidence, imported
 from costmeter.store.accounts import Account
+from costmeter.store.evidence import Used
 from costmeter.store.imported import ImportedCost, ImportedUsage
-from costmeter.store.movements import Used
 from costmeter.store.tables import ChargeRow
 
 
@@ -65,7 +65,7 @@ def reconcile_export(connection: Connection, account: str, read: ReadFile) -> Re
         for model, amounts in _recorded(connection, found.account, interval).items():
             recorded[interval, model] = amounts
     first, last = intervals[0].start - MICROSECOND, intervals[-1].end - MICROSECOND
-    unmetered = len(movements.unmetered(connection, found.account, first, last))
+    unmetered = len(evidence.unmetered(connection, found.account, first, last))
     return Reconciled(found, intervals, compare(export, recorded), export.refused, unmetered)
 
 
@@ -85,7 +85,7 @@ def _check_imported(connection: Connection, account: str, intervals: Sequence[In
 def _recorded(connection: Connection, account: str, interval: Interval) -> dict[str, Amounts]:
     """What is recorded or imported of each model in an interval."""
     within = (ChargeRow.completed_at >= interval.start, ChargeRow.completed_at < interval.end)
-    used = movements.used(connection, account, *within)
+    used = evidence.used(connection, account, *within)
     usage = imported.usage_between(connection, account, interval)
     costs = imported.costs_between(connection, account, interval)
     models = {one.model for one in used} | {one.model for one in usage} | {cost.model for cost in costs}

@@ -27,6 +27,7 @@ from costmeter.store.types import ExactMoney, UtcInstant
 
 ROWS = 200  # of a block: few enough for the cache of a core
 SORT_KILOBYTES = 16_384
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a text cell that begins so
 _CENT = UNITS // 100
 
 
@@ -63,6 +64,11 @@ def lines(rows: Iterable[Sequence[str]]) -> bytes:
 def cells(text: bytes) -> Iterator[list[str]]:
     """The rows of cells that lines of CSV hold."""
     return csv.reader(io.StringIO(text.decode(), newline=""))
+
+
+def guarded(text: str) -> str:
+    """A text as a cell for spreadsheets: with an apostrophe before it where one would run it as a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _copied(connection: Connection, query: Select[*tuple[Any, ...]]) -> Generator[Block, None, None]:

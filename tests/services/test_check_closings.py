@@ -43,6 +43,9 @@ def test_a_month_that_follows_another_closing_than_it_did(closed: Engine) -> Non
 def test_what_was_booked_in_it_behind_its_back(closed: Engine) -> None:
     with closed.begin() as connection:
         connection.execute(text("DELETE FROM period"))
+    assert "is open to what comes" in verify(closed, full=True)[0].what
+    with closed.begin() as connection:
+        connection.execute(text("UPDATE account SET frozen_at = NULL"))
     record_and_post(closed, an_event("b"), now=APRIL)
     found = [finding.what for finding in verify(closed, full=True)]
     assert any("was booked in it" in what for what in found)
