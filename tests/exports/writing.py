@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine
 
-from costmeter.core.money import format_amount
-from costmeter.core.periods import format_instant, parse_instant
-from costmeter.exports.export import Column, Export, Kind
+from costmeter.core.periods import parse_instant
+from costmeter.exports.content import Content
+from costmeter.exports.export import Export
 from costmeter.store import accounts
 from costmeter.store.balances import balance_at
 from costmeter.store.engine import reading
@@ -28,12 +24,10 @@ def exported(engine: Engine, export: Export, scope: Scope) -> list[dict[str, Any
 
 
 def as_csv(engine: Engine, export: Export, scope: Scope) -> str:
-    out = io.StringIO(newline="")
-    writer = csv.writer(out)
-    writer.writerow([column.name for column in export.columns])
-    for row in exported(engine, export, scope):
-        writer.writerow([_cell(column, row[column.name]) for column in export.columns])
-    return out.getvalue()
+    """The file as it is written without a guard: its canonical rendition."""
+    with reading(engine) as connection:
+        content = Content(connection, export, scope)
+        return b"".join([content.header, *content.blocks()]).decode()
 
 
 def csv_file(path: Path, engine: Engine, export: Export, scope: Scope) -> Path:
@@ -46,13 +40,3 @@ def balances_at(engine: Engine, account: str, when: str) -> tuple[int, int]:
     with reading(engine) as connection:
         found = balance_at(connection, accounts.get(connection, account), parse_instant(when))
     return found.granted, found.topped_up
-
-
-def _cell(column: Column, value: Any) -> str:
-    if value is None:
-        return ""
-    if column.kind is Kind.MONEY:
-        return format_amount(value)
-    if isinstance(value, datetime):
-        return format_instant(value)
-    return f"{value:f}" if isinstance(value, Decimal) else str(value)
