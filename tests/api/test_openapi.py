@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.api.fuzzing import fuzz
-from tests.api.serving import Api, served
+from tests.api.serving import Api, posted, served
 
 EXAMPLES = 10  # of each operation, besides its examples and the edges of its values
 OPERATIONS = {
@@ -35,6 +35,8 @@ def test_every_example_works_as_it_stands(sqlite_api: Api) -> None:
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             for example in _examples(document, operation):
+                if operation["operationId"] == "close_month":
+                    posted(sqlite_api)  # a month has books once its calls are posted, up to a second later
                 filled = path.format(account="default", name="backend", month="2025-03")
                 answer = sqlite_api.request(method, filled, json=example)
                 worked[operation["operationId"]] = answer.status_code
