@@ -27,8 +27,8 @@ class Home(NamedTuple):
 class Account(NamedTuple):
     """An account as it stands; `version` numbers the newest fact of its ledger, `overdraft` is what it owes.
 
-    Its rollups are kept while `rolled_up` is its version. While `frozen_at` says since when it is frozen, nothing is
-    posted to it.
+    Its rollups are kept while `rolled_up` is its version. `budgets` changes with its budgets; 0 is none, ever. While
+    `frozen_at` says since when it is frozen, nothing is posted to it.
     """
 
     account: str
@@ -39,6 +39,7 @@ class Account(NamedTuple):
     chain: bytes
     created_at: datetime
     rolled_up: int
+    budgets: int
     frozen_at: datetime | None
 
 

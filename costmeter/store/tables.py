@@ -24,6 +24,12 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from costmeter.store.access_tables import AuditRow as AuditRow
 from costmeter.store.access_tables import KeyRow as KeyRow
+from costmeter.store.alert_tables import AlertRow as AlertRow
+from costmeter.store.alert_tables import DeliveryRow as DeliveryRow
+from costmeter.store.alert_tables import NoticeRow as NoticeRow
+from costmeter.store.budget_tables import BudgetPeriodRow as BudgetPeriodRow
+from costmeter.store.budget_tables import BudgetRow as BudgetRow
+from costmeter.store.budget_tables import ReservationRow as ReservationRow
 from costmeter.store.closing_table import ClosingRow as ClosingRow
 from costmeter.store.console_tables import ImportedCostRow as ImportedCostRow
 from costmeter.store.console_tables import ImportedUsageRow as ImportedUsageRow
@@ -74,6 +80,7 @@ class AccountRow(Table):
     chain: Mapped[bytes] = mapped_column(Key)  # the digest of the newest journal entry
     created_at: Mapped[datetime]
     rolled_up: Mapped[int] = mapped_column(server_default="0")  # up to which version the rollups are kept
+    budgets: Mapped[int] = mapped_column(server_default="0")  # changes with them; 0: it never had one
     frozen_at: Mapped[datetime | None]  # a projection of `account_freeze`: since when nothing is posted
 
 

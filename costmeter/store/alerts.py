@@ -1,0 +1,138 @@
+"""Alerts: a rule's threshold crossed in a period, one row each; and notices, which tell of them after the commit.
+
+What is decided writes the alert and its notice in the deciding transaction. Who finds the row there already has nothing
+to tell, so that one crossing is told once, however many processes see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from costmeter.store.alert_tables import AlertRow, NoticeRow
+from costmeter.store.keys import new_key
+
+NO_ACCOUNT = ""  # of what belongs to the installation: its scheduler, its price book
+RAISED, RECOVERED, DIGEST, TEST = "raised", "recovered", "digest", "test"
+
+
+class Crossing(NamedTuple):
+    """Which rule's threshold, in which period: what is told once.
+
+    `period` is the start of a budget's period; of what is watched it is which time it is so, counted from "1".
+    """
+
+    account: str
+    rule: str
+    period: str
+    threshold: str
+
+
+class Alert(NamedTuple):
+    """One alert as it stands; `facts` are JSON, amounts as decimal strings and instants as RFC 3339."""
+
+    account: str
+    rule: str
+    period: str
+    threshold: str
+    kind: str
+    raised_at: datetime
+    recovered_at: datetime | None
+    facts: dict[str, Any]
+
+    @property
+    def crossing(self) -> Crossing:
+        return Crossing(*self[:4])
+
+
+_COLUMNS = tuple(getattr(AlertRow, name) for name in Alert._fields)
+
+
+def raise_once(
+    connection: Connection,
+    crossing: Crossing,
+    kind: str,
+    facts: Mapping[str, Any],
+    *,
+    now: datetime,
+    channels: Sequence[str] | None = None,
+) -> bool:
+    """Keep an alert and a notice of it; False, and nothing is told, where it was raised before in this period.
+
+    One that had recovered since stands again, silently.
+    """
+    alert = Alert(*crossing, kind, now, None, dict(facts))
+    of_dialect = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    added = of_dialect(AlertRow).values(alert._asdict()).on_conflict_do_nothing()
+    if connection.execute(added).rowcount == 0:
+        connection.execute(_of(crossing).values(recovered_at=None))
+        return False
+    notify(connection, crossing.account, kind, RAISED, facts, now=now, channels=channels, subject=crossing.rule)
+    return True
+
+
+def recover(
+    connection: Connection,
+    crossing: Crossing,
+    kind: str,
+    facts: Mapping[str, Any],
+    *,
+    now: datetime,
+    channels: Sequence[str] | None = None,
+) -> bool:
+    """Say of an alert that stands that it does no more; False, and nothing is told, where none stands."""
+    ended = _of(crossing).where(AlertRow.recovered_at.is_(None)).values(recovered_at=now)
+    if connection.execute(ended).rowcount == 0:
+        return False
+    notify(connection, crossing.account, kind, RECOVERED, facts, now=now, channels=channels, subject=crossing.rule)
+    return True
+
+
+def _of(crossing: Crossing) -> Any:
+    return update(AlertRow).where(*(getattr(AlertRow, k) == value for k, value in crossing._asdict().items()))
+
+
+def notify(
+    connection: Connection,
+    account: str,
+    kind: str,
+    event: str,
+    facts: Mapping[str, Any],
+    *,
+    now: datetime,
+    subject: str,
+    channels: Sequence[str] | None = None,
+) -> bytes:
+    """Keep something to be told, by these channels or by all; returns the id by which every receiver knows it."""
+    notice_id = new_key()
+    row = {"account": account, "notice_id": notice_id, "kind": kind, "event": event, "subject": subject}
+    row |= {"facts": dict(facts), "channels": None if channels is None else list(channels), "created_at": now}
+    connection.execute(insert(NoticeRow), row)
+    return notice_id
+
+
+def standing(connection: Connection, account: str, rule: str) -> list[Alert]:
+    """The alerts of a rule that have not recovered, oldest first."""
+    query = select(*_COLUMNS).where(AlertRow.account == account, AlertRow.rule == rule)
+    query = query.where(AlertRow.recovered_at.is_(None)).order_by(AlertRow.raised_at, AlertRow.threshold)
+    return [Alert(*row) for row in connection.execute(query)]
+
+
+def next_time(connection: Connection, account: str, rule: str, threshold: str) -> str:
+    """Which time it would be that what is watched is raised: the same for every process that looks now."""
+    query = select(func.count()).where(
+        AlertRow.account == account, AlertRow.rule == rule, AlertRow.threshold == threshold
+    )
+    return str((connection.scalar(query) or 0) + 1)
+
+
+def listed(connection: Connection, accounts: Collection[str] | None = None, *, limit: int) -> list[Alert]:
+    """The newest alerts, of all or of some accounts."""
+    query = select(*_COLUMNS).order_by(AlertRow.raised_at.desc(), AlertRow.rule, AlertRow.threshold).limit(limit)
+    if accounts is not None:
+        query = query.where(AlertRow.account.in_(accounts))
+    return [Alert(*row) for row in connection.execute(query)]
