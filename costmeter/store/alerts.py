@@ -109,7 +109,7 @@ def notify(
 ) -> bytes:
     """Keep something to be told, by these channels or by all; returns the id by which every receiver knows it."""
     notice_id = new_key()
-    row = {"account": account, "notice_id": notice_id, "kind": kind, "event": event, "subject": subject}
+    row: dict[str, Any] = {"account": account, "notice_id": notice_id, "kind": kind, "event": event, "subject": subject}
     row |= {"facts": dict(facts), "channels": None if channels is None else list(channels), "created_at": now}
     connection.execute(insert(NoticeRow), row)
     return notice_id
