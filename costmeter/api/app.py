@@ -12,6 +12,7 @@ from costmeter import __version__
 from costmeter.api import (
     access,
     accounts,
+    budgets,
     credits,
     events,
     exports,
@@ -64,7 +65,7 @@ def make_app(service: Service, *, metrics_folder: str | None = None) -> FastAPI:
     )
     app.state.service, app.state.measures = service, Measures(metrics_folder)
     app.state.routes = []
-    money = (quote, accounts, credits, reports, lessons, statements, exports, prices)
+    money = (quote, accounts, credits, budgets, reports, lessons, statements, exports, prices)
     for part in (events, traces, *money, quarantine, keys, health):
         app.include_router(part.router)
         app.state.routes += part.router.routes

@@ -1,0 +1,130 @@
+"""Count budgets: what charges add to the periods of an account's budgets, and the thresholds that they cross."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from costmeter.core.budgets import (
+    TOKENS,
+    Budget,
+    Matcher,
+    Threshold,
+    by_period,
+    crossed,
+    format_limit,
+    room,
+)
+from costmeter.core.events import UsageEvent
+from costmeter.core.periods import QUARTER_MICROS, Period, format_instant, to_micros
+from costmeter.store import alerts, budgets
+from costmeter.store.accounts import Account
+from costmeter.store.alerts import Crossing
+from costmeter.store.budgets import PeriodKey
+
+KIND = "budget"
+
+
+class _Moved(NamedTuple):
+    """A period of a budget, and by how much its spend moved."""
+
+    budget: Budget
+    period: Period
+    amount: int
+
+
+class Tally:
+    """What charges of one account add to its budgets, summed by quarter hour and by what the budgets filter by."""
+
+    def __init__(self, account: str, matcher: Matcher) -> None:
+        self.account, self._matcher = account, matcher
+        self._sums: dict[tuple[str | None, ...], dict[int, list[int]]] = {}
+
+    @classmethod
+    def of(cls, connection: Connection, account: Account) -> Tally | None:
+        """That of an account that is locked; None where it never had a budget."""
+        return cls(account.account, budgets.matcher(connection, account)) if account.budgets else None
+
+    def add(self, charge: Mapping[str, Any], event: UsageEvent) -> None:
+        """Add one charge, a reversal included, of an event that was measured."""
+        assert event.usage is not None
+        hit, miss, output = event.usage[:3]
+        quarters = self._sums.setdefault(self._matcher.values(event), {})
+        sums = quarters.setdefault(to_micros(event.completed_at) // QUARTER_MICROS, [0, 0])
+        sums[0] += charge["cost"] or 0
+        sums[1] += charge["sign"] * (hit + miss + output)
+
+    def moved(self) -> Iterator[_Moved]:
+        """The periods whose spend it moves; one may come in parts."""
+        for values, quarters in self._sums.items():
+            for budget in self._matcher.matching(values):
+                of_unit = 1 if budget.unit == TOKENS else 0
+                sums = {quarter: amounts[of_unit] for quarter, amounts in quarters.items() if amounts[of_unit]}
+                for period, amount in by_period(budget, sums).items():
+                    yield _Moved(budget, period, amount)
+
+
+def count_budgets(connection: Connection, tallies: Iterable[Tally], now: datetime) -> None:
+    """Add what was tallied to the budgets' periods, and raise or recover the alerts of thresholds that it crosses.
+
+    In the transaction of the charges and under the locks of their accounts.
+    """
+    moved: dict[PeriodKey, _Moved] = {}
+    for tally in tallies:
+        for move in tally.moved():
+            assert move.period.start is not None
+            key = PeriodKey(tally.account, move.budget.number, move.period.start)
+            before = moved.get(key)
+            moved[key] = move if before is None else before._replace(amount=before.amount + move.amount)
+    if not moved:
+        return
+    keys = sorted(moved)  # in one order everywhere, as reservations lock these rows too
+    found = budgets.periods(connection, keys)
+    spent = {key: found[key].spent if key in found else 0 for key in keys}
+    after = {key: spent[key] + moved[key].amount for key in keys}
+    budgets.save_spent(connection, {key: (after[key], room(moved[key].budget, after[key])) for key in keys})
+    for key in keys:
+        tell_crossings(connection, key.account, moved[key].budget, moved[key].period, spent[key], after[key], now)
+
+
+def tell_crossings(
+    connection: Connection, account: str, budget: Budget, period: Period, before: int, after: int, now: datetime
+) -> None:
+    """Raise the thresholds of actual spend that were crossed on the way up, recover those on the way down."""
+    up, down = crossed(budget, before, after)
+    for threshold in up:
+        facts = budget_facts(budget, period, threshold, after, now)
+        crossing = crossing_of(account, budget, period, threshold)
+        alerts.raise_once(connection, crossing, KIND, facts, now=now, channels=budget.channels)
+    for threshold in down:
+        facts = budget_facts(budget, period, threshold, after, now)
+        crossing = crossing_of(account, budget, period, threshold)
+        alerts.recover(connection, crossing, KIND, facts, now=now, channels=budget.channels)
+
+
+def crossing_of(account: str, budget: Budget, period: Period, threshold: Threshold) -> Crossing:
+    """What of a budget is told once: a threshold in a period."""
+    assert period.start is not None
+    return Crossing(account, f"budget {budget.number}", format_instant(period.start), threshold.said)
+
+
+def budget_facts(budget: Budget, period: Period, threshold: Threshold, spent: int, now: datetime) -> dict[str, Any]:
+    """What an alert says of a budget; it is late where the period was over before its threshold was crossed."""
+    return {
+        "budget": budget.name,
+        "number": budget.number,
+        "filters": dict(budget.filters),
+        "unit": budget.unit,
+        "spent": format_limit(spent, budget.unit),
+        "amount": format_limit(budget.amount, budget.unit),
+        "threshold": threshold.said,
+        "per": budget.per,
+        "timezone": budget.timezone,
+        "from": format_instant(period.start) if period.start else None,
+        "to": format_instant(period.end) if period.end else None,
+        "is_late": period.end is not None and period.end <= now,
+        "stops": budget.stops,
+    }
