@@ -15,6 +15,7 @@ from costmeter.api import (
     credits,
     events,
     exports,
+    forecast,
     health,
     keys,
     lessons,
@@ -64,7 +65,7 @@ def make_app(service: Service, *, metrics_folder: str | None = None) -> FastAPI:
     )
     app.state.service, app.state.measures = service, Measures(metrics_folder)
     app.state.routes = []
-    money = (quote, accounts, credits, reports, lessons, statements, exports, prices)
+    money = (quote, accounts, credits, reports, lessons, forecast, statements, exports, prices)
     for part in (events, traces, *money, quarantine, keys, health):
         app.include_router(part.router)
         app.state.routes += part.router.routes

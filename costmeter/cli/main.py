@@ -23,6 +23,7 @@ from costmeter.cli import (
     doctor,
     export,
     flush,
+    forecast,
     imports,
     keys,
     lessons,
@@ -49,6 +50,7 @@ app = typer.Typer(
 app.command()(record.record)
 app.command()(report.report)
 app.command()(lessons.lessons)
+app.command()(forecast.forecast)
 app.command()(reprice.reprice)
 app.command()(statement.statement)
 app.command()(statement.close)
