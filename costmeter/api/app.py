@@ -13,6 +13,7 @@ from costmeter.api import (
     access,
     accounts,
     credits,
+    digest,
     events,
     exports,
     forecast,
@@ -65,7 +66,7 @@ def make_app(service: Service, *, metrics_folder: str | None = None) -> FastAPI:
     )
     app.state.service, app.state.measures = service, Measures(metrics_folder)
     app.state.routes = []
-    money = (quote, accounts, credits, reports, lessons, forecast, statements, exports, prices)
+    money = (quote, accounts, credits, reports, lessons, forecast, digest, statements, exports, prices)
     for part in (events, traces, *money, quarantine, keys, health):
         app.include_router(part.router)
         app.state.routes += part.router.routes

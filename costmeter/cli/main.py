@@ -20,6 +20,7 @@ from costmeter.cli import (
     credit,
     db,
     demo,
+    digest,
     doctor,
     export,
     flush,
@@ -51,6 +52,7 @@ app.command()(record.record)
 app.command()(report.report)
 app.command()(lessons.lessons)
 app.command()(forecast.forecast)
+app.command()(digest.digest)
 app.command()(reprice.reprice)
 app.command()(statement.statement)
 app.command()(statement.close)

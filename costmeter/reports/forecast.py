@@ -50,7 +50,7 @@ def month_forecast(connection: Connection, scope: Scope, now: datetime, *, unit:
     """What a billing month comes to, of one account or of all of a currency, against the month before."""
     assert scope.month is not None
     in_scope = scope.accounts(connection)
-    timezone = shared_zone(in_scope)
+    timezone = accounts.shared_zone(in_scope)
     if scope.month > month_of(now, timezone):
         raise InputError("month", scope.month, "has not begun; leave it out for the present month")
     unit = unit or scope.currency or in_scope[0].currency
@@ -134,12 +134,6 @@ def forecast_shape(found: Forecast | Unknown, unit: str, today: date) -> dict[st
     since = (today - timedelta(days=found.days)).isoformat() if found.days else None
     basis = {"days": found.days, "since": since}
     return {"forecast": {**amounts, "coverage_percent": COVERAGE, "basis": basis}, "reason": None}
-
-
-def shared_zone(in_scope: Sequence[Account]) -> str:
-    """The time zone that all accounts have, else UTC."""
-    zones = {account.timezone for account in in_scope}
-    return zones.pop() if len(zones) == 1 else "UTC"
 
 
 def _forecast(spent: int, period: Period, pace: Pace | Unknown, now: datetime, timezone: str) -> Forecast | Unknown:

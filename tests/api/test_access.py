@@ -33,6 +33,7 @@ NEEDS = {
     ("GET", "/v1/reports/spend"): READ,
     ("GET", "/v1/reports/lessons"): READ,
     ("GET", "/v1/reports/forecast"): READ,
+    ("GET", "/v1/reports/digest"): READ,
     ("GET", "/v1/exports/charges"): READ,
     ("GET", "/v1/exports/focus"): READ,
     ("GET", "/v1/exports/journal"): READ,
