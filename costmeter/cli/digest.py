@@ -10,12 +10,14 @@ import typer
 
 from costmeter.cli.database import snapshot
 from costmeter.cli.forecast import forecast_rows, print_runway
+from costmeter.cli.frozen import note_frozen
 from costmeter.cli.options import AnyAccount, AsJson, Currency
 from costmeter.cli.output import print_json, print_line, print_table
 from costmeter.cli.report import CONCERNS
 from costmeter.core.digests import check_digest
 from costmeter.core.money import check_currency
 from costmeter.reports.digest import digest_report
+from costmeter.store import accounts
 
 
 def digest(
@@ -30,10 +32,12 @@ def digest(
         check_currency(currency)
     with snapshot() as connection:
         shape = digest_report(connection, kind, datetime.now(UTC), account=account, currency=currency)
+        frozen = [one for one in accounts.frozen(connection) if shape["account"] in (None, one.account)]
     if as_json:
         print_json(shape)
     else:
         _print(shape)
+    note_frozen([one for one in frozen if one.currency == shape["currency"]])
 
 
 def _print(shape: Mapping[str, Any]) -> None:

@@ -1,18 +1,18 @@
-"""How long a balance lasts: the credits that there are, spent day by day at the pace of the forecast.
+"""How long a balance lasts: what is to come at the pace of the forecast, deducted as the ledger deducts charges.
 
-Granted before topped up, as charges are deducted, each credit from its start to its expiry. What comes of it is a
-forecast: whole days, and an amount of a few digits.
+Granted before topped up, each credit from its start to its expiry. What comes of it is a forecast: whole days, and an
+amount of a few digits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from itertools import pairwise
 from typing import NamedTuple
 
 from costmeter.core.forecast import Pace, told
-from costmeter.core.ledger import GRANTED, KINDS, TOPPED_UP, Credit, rank
+from costmeter.core.ledger import GRANTED, KINDS, TOPPED_UP, Credit, Purse
 from costmeter.core.periods import Period, day_period
 
 HORIZON = 366  # days that are looked ahead
@@ -41,22 +41,23 @@ class Runway(NamedTuple):
     expires: int
 
 
-def find_runway(left: Mapping[Credit, int], overdraft: int, pace: Pace, now: datetime, timezone: str) -> Runway:
-    """The runway of credits with what each has left, and of an overdraft, which topped-up credits pay at once.
-
-    Days are those of the time zone that the pace is of; what has expired by now is left out.
-    """
-    purse = _Purse(
-        {one: amount for one, amount in left.items() if not one.expires_at or one.expires_at > now}, overdraft
-    )
+def find_runway(purse: Purse, pace: Pace, now: datetime, timezone: str) -> Runway:
+    """The runway of what an account has now; days are those of the time zone that the pace is of."""
+    purse = Purse([*purse.credits], dict(purse.remaining), purse.overdraft)
+    _expire(purse, now)
     days = [pace.today + timedelta(days=number) for number in range(HORIZON)]
     ended: dict[str, date] = {}
+    expired = 0
     for day in days:
-        for stretch, share in _stretches(day, now, timezone, [*left]):
-            if not purse.pay(round(pace.on(day) * share), stretch):
+        for stretch, share in _stretches(day, now, timezone, purse.credits):
+            assert stretch.start is not None
+            assert stretch.end is not None
+            purse.repay(stretch.start)
+            if purse.deduct(round(pace.on(day) * share), stretch.start).overdraft:
                 ended.setdefault(_TOTAL, day)
+            expired += _expire(purse, stretch.end)
         for kind in KINDS:
-            if not purse.has(kind):
+            if not any(purse.remaining[one.credit_id] for one in purse.credits if one.kind == kind):
                 ended.setdefault(kind, day)
         if len(ended) > len(KINDS):
             break
@@ -64,11 +65,19 @@ def find_runway(left: Mapping[Credit, int], overdraft: int, pace: Pace, now: dat
     lasting = {
         name: _lasting(ended.get(name), pace.today) if is_spent else Lasting(None, None) for name in (*KINDS, _TOTAL)
     }
-    return Runway(lasting[GRANTED], lasting[TOPPED_UP], lasting[_TOTAL], told(0, purse.expired))
+    return Runway(lasting[GRANTED], lasting[TOPPED_UP], lasting[_TOTAL], told(0, expired))
 
 
 def _lasting(ended: date | None, today: date) -> Lasting:
     return Lasting(HORIZON, None) if ended is None else Lasting((ended - today).days, ended)
+
+
+def _expire(purse: Purse, by: datetime) -> int:
+    """Take what credits hold that have expired by an instant; returns how much."""
+    gone = [one.credit_id for one in purse.credits if one.expires_at is not None and one.expires_at <= by]
+    held = sum(purse.remaining[credit_id] for credit_id in gone)
+    purse.remaining |= dict.fromkeys(gone, 0)
+    return held
 
 
 def _stretches(day: date, now: datetime, timezone: str, credits: Sequence[Credit]) -> Iterator[tuple[Period, float]]:
@@ -78,38 +87,6 @@ def _stretches(day: date, now: datetime, timezone: str, credits: Sequence[Credit
     assert whole.end is not None
     begins = max(now, whole.start)
     changes = {at for one in credits for at in (one.effective_at, one.expires_at) if at and begins < at < whole.end}
-    edges = [begins, *sorted(changes), whole.end]
-    for start, end in pairwise(edges):
+    for start, end in pairwise([begins, *sorted(changes), whole.end]):
         if start < end:
             yield Period(start, end), (end - start) / (whole.end - whole.start)
-
-
-class _Purse:
-    """What credits have left while they are spent."""
-
-    def __init__(self, left: Mapping[Credit, int], overdraft: int) -> None:
-        self._left = {credit: left[credit] for credit in sorted(left, key=rank)}
-        self._overdraft = overdraft
-        self.expired = 0
-
-    def has(self, kind: str) -> bool:
-        return any(amount > 0 and credit.kind == kind for credit, amount in self._left.items())
-
-    def pay(self, due: int, during: Period) -> bool:
-        """Spend this much in a stretch of time, and drop what expires at its end; whether credits paid all of it."""
-        counting = [credit for credit in self._left if during.start and credit.counts_at(during.start)]
-        self._overdraft -= self._take(self._overdraft, [credit for credit in counting if credit.kind == TOPPED_UP])
-        owed = due - self._take(due, counting)
-        self._overdraft += owed
-        for credit in counting:
-            if credit.expires_at is not None and during.end is not None and credit.expires_at <= during.end:
-                self.expired += self._left.pop(credit)
-        return not owed
-
-    def _take(self, due: int, credits: Sequence[Credit]) -> int:
-        taken = 0
-        for credit in credits:
-            part = min(due - taken, self._left[credit])
-            self._left[credit] -= part
-            taken += part
-        return taken

@@ -120,8 +120,7 @@ def runway_report(connection: Connection, account: Account, now: datetime) -> di
             reason = pace.reason
         unknown = {name: {"balance": format_amount(amount), **_lasting(None)} for name, amount in had.items()}
         return {**shape, "reason": reason, **unknown, "expires_unspent": None}
-    left = {credit: purse.remaining[credit.credit_id] for credit in purse.credits}
-    found = find_runway(left, purse.overdraft, pace, now, account.timezone)
+    found = find_runway(purse, pace, now, account.timezone)
     parts = {name: {"balance": format_amount(had[name]), **_lasting(getattr(found, name))} for name in had}
     return {**shape, **parts, "expires_unspent": format_amount(found.expires)}
 
