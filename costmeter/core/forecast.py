@@ -91,8 +91,6 @@ def find_pace(amounts: Sequence[int], today: date) -> Pace | Unknown:
 def forecast(spent: int, rest: Sequence[Part], pace: Pace) -> Forecast:
     """What a period comes to of which this much is spent, and this is yet to come; never below what is spent."""
     expected = sum(pace.on(part.day) * part.share for part in rest)
-    if expected <= 0:
-        return Forecast(spent, spent, spent, spent, pace.days)
     weeks = sum(part.share for part in rest) / WEEK
     width = pace.error * (_APART * sqrt(weeks) + _TOGETHER * weeks)
     low, amount, high = (told(spent, more) for more in (max(0.0, expected - width), expected, expected + width))

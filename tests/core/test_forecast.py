@@ -93,6 +93,12 @@ class TestByHand:
         forgotten = [*usual[:-3], 0, *usual[:2]]
         assert usd("90.00") < forecast(0, whole_days(10), a_pace(forgotten)).amount < usd("100.00")
 
+    def test_where_one_day_is_all_there_was_it_may_come_again(self) -> None:
+        """That day counts as the next highest, which is nothing, and the range says how little is known."""
+        found = forecast(usd("1.00"), whole_days(10), a_pace([0] * 10 + [20 * DOLLAR] + [0] * 10))
+        assert (found.low, found.amount) == (usd("1.00"), usd("1.00"))
+        assert found.high > usd("2.00")
+
     def test_a_forecast_has_four_digits_and_what_is_spent_all_of_its_own(self) -> None:
         assert told(usd("57.12345678"), 3.3 * DOLLAR) == usd("60.42")
         assert told(usd("57.12345678"), 0.0001 * DOLLAR) == usd("57.12345678")
