@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from benchmarks import budgets, capture, posting, price_litellm, price_quote, quarter, repricing, row, size, verifying
 from benchmarks.bulk import compare as bulk
 from benchmarks.exports import compare as exports
+from benchmarks.foresight import backtest
 from benchmarks.growth import compare as growth
 from benchmarks.recorder import compare, parts, table
 from benchmarks.serving import compare as serving
@@ -76,6 +77,10 @@ def _quarter(calls: int | None) -> Iterable[str]:
     return quarter.lines(calls or quarter.CALLS)
 
 
+def _forecast(_: int | None) -> Iterable[str]:
+    return backtest.lines()
+
+
 def _size(_: int | None) -> Iterable[str]:
     return size.lines()
 
@@ -102,6 +107,7 @@ BENCHMARKS: dict[str, Callable[[int | None], Iterable[str]]] = {
     "exports": _exports,
     "verifying": _verifying,
     "quarter": _quarter,
+    "forecast": _forecast,
     "size": _size,
     "serving": _serving,
     "recorder": _recorder,

@@ -14,8 +14,10 @@ from costmeter.api import (
     accounts,
     budgets,
     credits,
+    digest,
     events,
     exports,
+    forecast,
     health,
     keys,
     lessons,
@@ -65,7 +67,7 @@ def make_app(service: Service, *, metrics_folder: str | None = None) -> FastAPI:
     )
     app.state.service, app.state.measures = service, Measures(metrics_folder)
     app.state.routes = []
-    money = (quote, accounts, credits, budgets, reports, lessons, statements, exports, prices)
+    money = (quote, accounts, credits, budgets, reports, lessons, forecast, digest, statements, exports, prices)
     for part in (events, traces, *money, quarantine, keys, health):
         app.include_router(part.router)
         app.state.routes += part.router.routes

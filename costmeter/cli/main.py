@@ -22,9 +22,11 @@ from costmeter.cli import (
     credit,
     db,
     demo,
+    digest,
     doctor,
     export,
     flush,
+    forecast,
     imports,
     keys,
     lessons,
@@ -51,6 +53,8 @@ app = typer.Typer(
 app.command()(record.record)
 app.command()(report.report)
 app.command()(lessons.lessons)
+app.command()(forecast.forecast)
+app.command()(digest.digest)
 app.command()(reprice.reprice)
 app.command()(statement.statement)
 app.command()(statement.close)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, time, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from costmeter.core.money import format_amount
 from costmeter.core.price_book import PriceBook
 from costmeter.jobs.exports import ExportFolder, write_last_month
 from costmeter.jobs.job import DAY, Job
 from costmeter.prices.check import problems
+from costmeter.reports.digest import digest_report
 from costmeter.services.expire_credits import expire_credits
 from costmeter.services.make_partitions import make_partitions
 from costmeter.services.post_all import post_all
 from costmeter.services.reconcile_balance import reconcile_balance
 from costmeter.services.run_job import Done
 from costmeter.services.verify import verify
+from costmeter.services.write_digests import Told, write_digests
 from costmeter.store import accounts
 from costmeter.store.engine import reading
 from costmeter.store.observations import OPEN
@@ -42,8 +44,12 @@ def all_jobs(
     clock: Callable[[], datetime],
     reconciling: Reconciling | None = None,
     exports: ExportFolder | None = None,
+    digests: Collection[str] = (),
 ) -> list[Job]:
-    """Every job for a database. `nightly_at` (of UTC) is when those of each day begin; `exports` is where files go."""
+    """Every job for a database. `nightly_at` (of UTC) is when those of each day begin; `exports` is where files go.
+
+    `digests` are the kinds that are told.
+    """
     night = timedelta(hours=nightly_at.hour, minutes=nightly_at.minute)
     jobs = [
         Job("post", "post calls that no other process has posted", lambda: _post(engine, book, clock()), MINUTE),
@@ -59,6 +65,9 @@ def all_jobs(
     if exports is not None:
         what = "write last month's exports"
         jobs.append(Job("exports", what, lambda: write_last_month(engine, exports, clock()), DAY, night + HOUR))
+    if digests:
+        what = f"write the {' and '.join(digests)} digests"
+        jobs.append(Job("digests", what, lambda: _digest(engine, digests, clock()), HOUR, 10 * MINUTE))
     return jobs
 
 
@@ -98,6 +107,14 @@ def _reconcile(engine: Engine, book: PriceBook, clock: Callable[[], datetime], a
         said = f"account {seen.account} differs by {amount}, perhaps {found['kind']}: {found['evidence']}; see: {see}"
         warnings = [said]
     return Done(f"observation {seen.number} of account {seen.account}: {seen.status}", warnings)
+
+
+def _digest(engine: Engine, kinds: Collection[str], now: datetime) -> Done:
+    return Done(f"wrote {write_digests(engine, kinds, _facts, now=now):,} digests")
+
+
+def _facts(connection: Connection, told: Told, now: datetime) -> Mapping[str, Any]:
+    return digest_report(connection, told.digest.kind, now, account=told.account, currency=told.currency)
 
 
 def _partition(engine: Engine, now: datetime) -> Done:
