@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from costmeter.api import models
 from costmeter.api.access import Reader, Serving
 from costmeter.api.answers import Json
+from costmeter.api.budgets import BudgetPeriod
 from costmeter.api.forecast import MonthForecast, Runway
 from costmeter.api.models import Amount
 from costmeter.api.scopes import Text
@@ -72,6 +73,22 @@ class Days(BaseModel):
     rows: list[DayCost]
 
 
+class BudgetUse(BaseModel):
+    """A budget in force and what is spent of its present period, in its unit."""
+
+    account: str
+    budget: str
+    filters: dict[str, str]
+    per: str
+    unit: str
+    amount: Amount
+    spent: Amount
+    left: Amount
+    used_percent: str
+    crossed: list[str]
+    period: BudgetPeriod
+
+
 class Digest(BaseModel):
     """A day, week or month that is over, of one account or of all of a currency."""
 
@@ -90,6 +107,7 @@ class Digest(BaseModel):
     doubts: dict[str, int]
     forecast: MonthForecast | None = Field(description="of the present month; null where there is no account")
     runway: Runway | None = Field(description="null where there are several accounts")
+    budgets: list[BudgetUse] = Field(description="those that are used most first")
     days: Days | None = Field(description="null where calls of these days are detached")
 
 

@@ -49,6 +49,9 @@ def _print(shape: Mapping[str, Any]) -> None:
     print_line(f"cache savings {spend['cache_savings']}, off-peak savings {spend['off_peak_savings']}")
     for name in ("project", "model", "band"):
         _print_shares(name, shape[f"by_{name}"])
+    if shape["budgets"]:
+        columns = {"budget": "left", "per": "left", "of": "amount", "spent": "amount", "unit": "left", "used": "right"}
+        print_table(columns, [_budget(one) for one in shape["budgets"]])
     for name, count in shape["doubts"].items():
         if count:
             print_line(f"{count:>8,} {'call' if count == 1 else 'calls'} {CONCERNS[name]}")
@@ -71,6 +74,10 @@ def _print_shares(name: str, shares: Mapping[str, Any]) -> None:
     columns = {name: "left", "cost": "amount", "share": "right", "before": "amount", "change": "amount"}
     if rows:
         print_table(columns, rows)
+
+
+def _budget(one: Mapping[str, Any]) -> list[str]:
+    return [one["budget"], one["per"], one["amount"], one["spent"], one["unit"], f"{one['used_percent']} %"]
 
 
 def _against(spend: Mapping[str, Any]) -> str:

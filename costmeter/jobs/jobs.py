@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine
 from costmeter.core.money import format_amount
 from costmeter.core.price_book import PriceBook
 from costmeter.jobs.exports import ExportFolder, write_last_month
+from costmeter.jobs.forecasts import tell_forecasts
 from costmeter.jobs.job import DAY, Job
 from costmeter.prices.check import problems
 from costmeter.reports.digest import digest_report
@@ -57,6 +58,8 @@ def all_jobs(
         Job("verify", "check the promises on what is new", lambda: _verify(engine, clock()), DAY, night),
         Job("prices", "check the price book and its calendars", lambda: _check_prices(book, clock()), DAY, night),
     ]
+    foresee = "tell what budgets will come to"
+    jobs.append(Job("forecasts", foresee, lambda: tell_forecasts(engine, clock()), HOUR, 15 * MINUTE))
     if engine.dialect.name == "postgresql":
         jobs.append(Job("partitions", "make month partitions ahead", lambda: _partition(engine, clock()), DAY, night))
     if reconciling is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection
@@ -17,6 +18,7 @@ from costmeter.core.errors import DetachedError
 from costmeter.core.lessons import percent
 from costmeter.core.money import format_amount
 from costmeter.core.periods import Period, day_period, format_instant, month_of
+from costmeter.reports.budgets import budget_states
 from costmeter.reports.forecast import month_forecast, runway_report
 from costmeter.store import accounts
 from costmeter.store.accounts import Account
@@ -30,6 +32,9 @@ CHART_DAYS = 30
 _MONEY = ("cost", "cache_savings", "off_peak_savings")
 _BY = ("project", "model", "band")
 _DOUBTS = ("failed", "unmetered", "unpriced", "provisional", "quarantined", "unposted")
+_OF_BUDGET = (
+    "account", "budget", "filters", "per", "unit", "amount", "spent", "left", "used_percent", "crossed", "period",
+)  # fmt: skip
 Record = Mapping[str, Any]
 
 
@@ -58,6 +63,7 @@ def digest_report(
         "doubts": _doubts(connection, scope, in_scope, found),
         "forecast": month_forecast(connection, present, now) if in_scope else None,
         "runway": runway_report(connection, single, now) if single else None,
+        "budgets": _budgets(connection, in_scope, now),
         "days": _days(connection, everything, digest, timezone),
     }
 
@@ -148,6 +154,13 @@ def _doubts(
     counted = {name: sum(record[name] for record in found) for name in ("unpriced", "provisional")}
     counted |= count_uncounted(connection, scope, in_scope)
     return {name: counted[name] for name in _DOUBTS}
+
+
+def _budgets(connection: Connection, in_scope: Sequence[Account], now: datetime) -> list[dict[str, Any]]:
+    """The budgets in force that have a present period, those that are used most first."""
+    states = budget_states(connection, [account.account for account in in_scope], now)
+    told = [{name: state[name] for name in _OF_BUDGET} for state in states if state["period"] is not None]
+    return sorted(told, key=lambda state: (-Decimal(state["used_percent"]), state["account"], state["budget"]))
 
 
 def _days(connection: Connection, everything: Scope, digest: Digest, timezone: str) -> dict[str, Any] | None:
