@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from costmeter.core.periods import EPOCH
 from costmeter.store.schedule_tables import LeaseRow
 
 NAME = "scheduler"
@@ -40,6 +41,14 @@ def give_back(connection: Connection, owner: str, now: datetime) -> None:
     """Free the lease for the next one, if the owner has it."""
     held = update(LeaseRow).where(LeaseRow.name == NAME, LeaseRow.owner == owner)
     connection.execute(held.values(owner=None, expires_at=now))
+
+
+def hold(connection: Connection, name: str) -> None:
+    """Keep out whoever wants to do the same, until this transaction ends."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    first = {"name": name, "owner": None, "expires_at": EPOCH}
+    connection.execute(insert(LeaseRow).values(first).on_conflict_do_nothing())
+    connection.execute(update(LeaseRow).where(LeaseRow.name == name).values(owner=LeaseRow.owner))
 
 
 def get(connection: Connection, now: datetime) -> Lease | None:
