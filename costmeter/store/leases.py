@@ -22,11 +22,16 @@ class Lease(NamedTuple):
 
 
 def take(connection: Connection, owner: str, *, now: datetime, until: datetime) -> bool:
-    """Whether the owner has the lease from now on: it had it, it was free, or it had expired."""
+    """Whether the owner has the lease from now on: it had it, it was free, or it had expired.
+
+    One that ends later than any could was taken by a clock that was ahead, and its owner may be gone: it counts as
+    expired too.
+    """
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     first = {"name": NAME, "owner": None, "expires_at": now}
     connection.execute(insert(LeaseRow).values(first).on_conflict_do_nothing())
-    is_ours = or_(LeaseRow.owner == owner, LeaseRow.owner.is_(None), LeaseRow.expires_at <= now)
+    is_over = or_(LeaseRow.expires_at <= now, LeaseRow.expires_at > until + (until - now))
+    is_ours = or_(LeaseRow.owner == owner, LeaseRow.owner.is_(None), is_over)
     taken = update(LeaseRow).where(LeaseRow.name == NAME, is_ours).values(owner=owner, expires_at=until)
     return connection.execute(taken).rowcount == 1
 
