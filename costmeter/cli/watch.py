@@ -45,7 +45,7 @@ def _as_json(alert: Alert) -> dict[str, Any]:
 
 
 def _row(alert: Alert) -> list[str]:
-    facts = ", ".join(f"{name} {_text(value)}" for name, value in alert.facts.items() if _text(value))
+    facts = ", ".join(f"{name} {_text(value)}" for name, value in sorted(alert.facts.items()) if _text(value))
     return [alert.account, alert.rule, alert.threshold, format_instant(alert.raised_at), facts]
 
 

@@ -100,7 +100,7 @@ class Seen(NamedTuple):
     unpriced: Sequence[Unpriced] = ()
     items: Sequence[Items] = ()
     unmetered: int = 0  # of the last 24 hours
-    measured: int = 0  # likewise; asked for where there are unmetered ones
+    measured: int = 0  # likewise; asked for where there are unmetered ones, or were
     differing: Differing | None = None
     waiting: Waiting | None = None
     frozen_at: datetime | None = None

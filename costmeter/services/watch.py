@@ -13,7 +13,7 @@ from costmeter.core.money import CURRENCIES
 from costmeter.core.periods import Period
 from costmeter.core.price_book import PriceBook
 from costmeter.core.price_changes import PriceChange, price_changes
-from costmeter.core.watch import KINDS, NO_DATA, SCHEDULER, UNMETERED, Changes, Limits, Reading, Stands, changes
+from costmeter.core.watch import KINDS, SCHEDULER, UNMETERED, Changes, Limits, Reading, Stands, changes
 from costmeter.core.watched_account import BY_ROLLUPS, DAY, account_readings
 from costmeter.core.watched_installation import WELL_AGAIN, Ended, Installation, installation_readings
 from costmeter.store import accounts, alerts, leases, runs, watched
@@ -79,10 +79,10 @@ def _due(connection: Connection, page: Sequence[Account], look: _Look) -> dict[s
     standing: dict[str, list[Alert]] = {name: [] for name in names}
     for alert in alerts.standing_of(connection, names, KINDS):
         standing[alert.account].append(alert)
-    silent = {name for name, found in standing.items() if any(one.kind == NO_DATA for one in found)}
+    kinds = {(name, one.kind) for name, found in standing.items() for one in found}
     models = any(look.ahead.values())
     due = {}
-    for seen in watched.look_at(connection, page, look.now, models=models, silent=silent):
+    for seen in watched.look_at(connection, page, look.now, models=models, standing=kinds):
         readings = account_readings(seen, look.ahead[seen.currency], look.limits, look.now)
         unknown = () if seen.has_rollups else BY_ROLLUPS
         due[seen.account] = changes(readings, [_stands(one) for one in standing[seen.account]], unknown)

@@ -68,8 +68,8 @@ def raise_once(
     """
     alert = Alert(*crossing, kind, now, None, dict(facts))
     of_dialect = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    added = of_dialect(AlertRow).values(alert._asdict()).on_conflict_do_nothing()
-    if connection.execute(added).rowcount == 0:
+    added = of_dialect(AlertRow).values(alert._asdict()).on_conflict_do_nothing().returning(AlertRow.raised_at)
+    if connection.execute(added).first() is None:
         connection.execute(_of(crossing).values(recovered_at=None))
         return False
     notify(connection, crossing.account, kind, RAISED, facts, now=now, channels=channels, subject=crossing.rule)

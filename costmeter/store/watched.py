@@ -11,6 +11,8 @@ from sqlalchemy import Connection, and_, func, or_, select, text
 
 from costmeter.core.events import UNMETERED
 from costmeter.core.periods import to_micros, zone
+from costmeter.core.watch import NO_DATA
+from costmeter.core.watch import UNMETERED as UNMETERED_RULE
 from costmeter.core.watched_account import DAILY, DAY, MEAN_DAYS, Differing, Holding, Items, Seen, Unpriced, Waiting
 from costmeter.store import freezes, observations
 from costmeter.store.accounts import Account
@@ -48,20 +50,26 @@ class Spend(NamedTuple):
 
 
 def look_at(
-    connection: Connection, accounts: Sequence[Account], now: datetime, *, models: bool, silent: Collection[str]
+    connection: Connection,
+    accounts: Sequence[Account],
+    now: datetime,
+    *,
+    models: bool,
+    standing: Collection[tuple[str, str]],
 ) -> list[Seen]:
-    """What is so with these accounts; `models` where a price will change, `silent` are those of whose silence was told.
+    """What is so with these accounts. Balances are those that are posted, as of now.
 
-    Balances are those that are posted, as of now.
+    `models` is whether a price will change; `standing` are the accounts and kinds of the alerts that stand.
     """
     names = [account.account for account in accounts]
     holdings, tracked = _holdings(connection, names, now), _tracked(connection, names, now)
     spend = _spend(connection, accounts, now)
-    last = _last_calls(connection, [name for name in names if name in silent or spend[name].is_daily])
+    last = _last_calls(connection, [name for name in names if (name, NO_DATA) in standing or spend[name].is_daily])
     used = _models(connection, names, now) if models else {}
     unpriced, items = _unpriced(connection, names), open_items(connection, names)
     unmetered = _unmetered(connection, names, now)
-    measured = _measured(connection, [*unmetered], now)
+    told = (name for name in names if name in unmetered or (name, UNMETERED_RULE) in standing)
+    measured = _measured(connection, [*told], now)
     differing, waiting = _differing(connection, names, now), _waiting(connection, names)
     return [
         Seen(
