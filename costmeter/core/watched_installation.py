@@ -13,6 +13,7 @@ from costmeter.core.watch import CALENDAR, JOB, SCHEDULER, Limits, Reading, coun
 from costmeter.core.watched_account import Items, quarantine
 
 BAD = ("failed", "warned")  # how a run can end that needs a hand
+NO_LONGER = timedelta(days=30)  # without a run: the job was taken out of the settings
 WELL_AGAIN = timedelta(hours=1)  # without a bad run, after which a job counts as recovered
 
 
@@ -39,7 +40,7 @@ def installation_readings(seen: Installation, book: PriceBook, limits: Limits, n
     """What each rule reads of the installation."""
     return [
         *_scheduler(seen.jobs, limits, now),
-        *_jobs(seen.jobs, limits),
+        *_jobs(seen.jobs, limits, now),
         *_calendars(book, limits, now),
         *quarantine(seen.items, limits),
     ]
@@ -55,9 +56,11 @@ def _scheduler(jobs: Sequence[Ended], limits: Limits, now: datetime) -> Iterator
     yield Reading(SCHEDULER, SCHEDULER, counted(limits.scheduler_minutes, "minute"), raises, keeps, facts)
 
 
-def _jobs(jobs: Sequence[Ended], limits: Limits) -> Iterator[Reading]:
+def _jobs(jobs: Sequence[Ended], limits: Limits, now: datetime) -> Iterator[Reading]:
     """A job whose last run failed or warned; it recovers by a good run, once an hour has passed without a bad one."""
     for run in jobs if limits.jobs else ():
+        if now - run.finished_at > NO_LONGER:
+            continue
         facts: dict[str, Any] = {"job": run.job, "outcome": run.outcome, "finished_at": format_instant(run.finished_at)}
         facts |= {"scheduled_for": format_instant(run.scheduled_for), "said": run.said, "error": run.error}
         for outcome in BAD:

@@ -215,6 +215,12 @@ class TestInstallation:
         raised = changes(installation_readings(Installation([run]), book(), Limits(), NOW), []).raised
         assert [one.rule for one in raised] == (["scheduler"] if ago >= timedelta(minutes=15) else [])
 
+    def test_a_job_that_is_no_more_is_forgotten_and_the_silence_is_not(self) -> None:
+        run = Ended("exports", NOW, NOW, "failed", "", "the disk is away")
+        for days, raised in ((0, ["job exports"]), (30, ["scheduler", "job exports"]), (31, ["scheduler"])):
+            readings = installation_readings(Installation([run]), book(), Limits(), NOW + timedelta(days))
+            assert [one.rule for one in changes(readings, []).raised] == raised
+
 
 class TestSettings:
     @pytest.mark.parametrize(
