@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from costmeter.core.periods import MICROSECOND, Period
@@ -68,6 +68,12 @@ def calendars_that_end(book: PriceBook, now: datetime, days: int) -> Iterator[Ca
     for calendar in calendars_in_use(book, now):
         if (calendar.published_to - now.astimezone(calendar.zone).date()).days <= days:
             yield calendar
+
+
+def end_of(calendar: Calendar) -> str:
+    """In words, when a calendar ends and what that means."""
+    last = calendar.published_to - timedelta(days=1)
+    return f"calendar {calendar.name} ends on {last}; prices that depend on it are provisional after that"
 
 
 def _in_force(parts: list[tuple[Tariff, Period]], instant: datetime) -> Tariff | None:

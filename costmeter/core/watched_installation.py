@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 from costmeter.core.periods import format_instant
 from costmeter.core.price_book import PriceBook
-from costmeter.core.price_changes import calendars_in_use, calendars_that_end
+from costmeter.core.price_changes import calendars_in_use, calendars_that_end, end_of
 from costmeter.core.watch import CALENDAR, JOB, SCHEDULER, Limits, Reading, counted, has_passed, rule_of
 from costmeter.core.watched_account import Items, quarantine
 
-BAD = ("failed", "warned")  # how a run can end that needs a hand
+FAILED, WARNED = "failed", "warned"
+BAD = (FAILED, WARNED)  # how a run can end that needs a hand
 NO_LONGER = timedelta(days=30)  # without a run: the job was taken out of the settings
 WELL_AGAIN = timedelta(hours=1)  # without a bad run, after which a job counts as recovered
 
@@ -40,7 +41,7 @@ def installation_readings(seen: Installation, book: PriceBook, limits: Limits, n
     """What each rule reads of the installation."""
     return [
         *_scheduler(seen.jobs, limits, now),
-        *_jobs(seen.jobs, limits, now),
+        *_jobs(seen.jobs, book, limits, now),
         *_calendars(book, limits, now),
         *quarantine(seen.items, limits),
     ]
@@ -56,7 +57,7 @@ def _scheduler(jobs: Sequence[Ended], limits: Limits, now: datetime) -> Iterator
     yield Reading(SCHEDULER, SCHEDULER, counted(limits.scheduler_minutes, "minute"), raises, keeps, facts)
 
 
-def _jobs(jobs: Sequence[Ended], limits: Limits, now: datetime) -> Iterator[Reading]:
+def _jobs(jobs: Sequence[Ended], book: PriceBook, limits: Limits, now: datetime) -> Iterator[Reading]:
     """A job whose last run failed or warned; it recovers by a good run, once an hour has passed without a bad one."""
     for run in jobs if limits.jobs else ():
         if now - run.finished_at > NO_LONGER:
@@ -64,8 +65,19 @@ def _jobs(jobs: Sequence[Ended], limits: Limits, now: datetime) -> Iterator[Read
         facts: dict[str, Any] = {"job": run.job, "outcome": run.outcome, "finished_at": format_instant(run.finished_at)}
         facts |= {"scheduled_for": format_instant(run.scheduled_for), "said": run.said, "error": run.error}
         for outcome in BAD:
-            is_bad = run.outcome == outcome
+            is_bad = run.outcome == outcome and not _is_told(run, book, limits, now)
             yield Reading(JOB, rule_of(JOB, run.job), outcome, is_bad, is_bad or outcome in run.lately, facts)
+
+
+def _is_told(run: Ended, book: PriceBook, limits: Limits, now: datetime) -> bool:
+    """Whether a run only warned of what another rule tells of by itself."""
+    calendars = {end_of(calendar) for calendar in calendars_in_use(book, now)} if limits.calendar_days else set()
+    by_another = {
+        "verify": limits.frozen,
+        "reconcile": limits.difference,
+        "prices": {*run.error.splitlines()} <= calendars,
+    }
+    return run.outcome == WARNED and by_another.get(run.job, False)
 
 
 def _calendars(book: PriceBook, limits: Limits, now: datetime) -> Iterator[Reading]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from costmeter.core.periods import format_instant
 from costmeter.core.price_book import PriceBook
-from costmeter.core.price_changes import calendars_that_end
+from costmeter.core.price_changes import calendars_that_end, end_of
 
 CALENDAR_NOTICE = 60  # days
 
@@ -32,6 +32,4 @@ def _gaps(book: PriceBook) -> Iterator[str]:
 
 
 def _calendars_that_end(book: PriceBook, now: datetime) -> Iterator[str]:
-    for calendar in calendars_that_end(book, now, CALENDAR_NOTICE):
-        last = calendar.published_to - timedelta(days=1)
-        yield f"calendar {calendar.name} ends on {last}; prices that depend on it are provisional after that"
+    return map(end_of, calendars_that_end(book, now, CALENDAR_NOTICE))

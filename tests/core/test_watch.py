@@ -30,6 +30,7 @@ from costmeter.core.watched_installation import Ended, Installation, installatio
 from tests.make import at, book, usd
 
 NOW = at("2025-03-10T00:00:00Z")
+CALENDAR_ENDS = "calendar china ends on 2026-12-31; prices that depend on it are provisional after that"
 AMOUNTS = st.integers(0, 2**70)
 OFF = Limits(**{name: type(value)() for name, value in Limits()._asdict().items()})
 
@@ -214,6 +215,24 @@ class TestInstallation:
         run = Ended("post", NOW - ago, NOW - ago, "done", "posted 0 calls", "")
         raised = changes(installation_readings(Installation([run]), book(), Limits(), NOW), []).raised
         assert [one.rule for one in raised] == (["scheduler"] if ago >= timedelta(minutes=15) else [])
+
+    @pytest.mark.parametrize(
+        ("job", "error", "off", "is_told"),
+        [
+            ("verify", "account a is frozen", {}, False), ("verify", "account a is frozen", {"frozen": False}, True),
+            ("reconcile", "account a differs", {}, False), ("reconcile", "any", {"difference": False}, True),
+            ("prices", CALENDAR_ENDS, {}, False), ("prices", CALENDAR_ENDS, {"calendar_days": 0}, True),
+            ("prices", f"{CALENDAR_ENDS}\ndemo has no USD price", {}, True), ("exports", "any", {}, True),
+        ],
+    )  # fmt: skip
+    def test_what_another_rule_tells_of_is_told_once(
+        self, job: str, error: str, off: dict[str, Any], is_told: bool
+    ) -> None:
+        for outcome in ("warned", "failed"):
+            run = Ended(job, NOW, NOW, outcome, "any", error)
+            readings = installation_readings(Installation([run]), book(), Limits()._replace(**off), NOW)
+            told = [one.threshold for one in changes(readings, []).raised]
+            assert told == ([outcome] if is_told or outcome == "failed" else [])
 
     def test_a_job_that_is_no_more_is_forgotten_and_the_silence_is_not(self) -> None:
         run = Ended("exports", NOW, NOW, "failed", "", "the disk is away")

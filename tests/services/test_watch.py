@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from datetime import timedelta
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, event, update
 
+from costmeter.core.periods import format_instant
 from costmeter.core.price_book import PriceBook
 from costmeter.core.watch import KINDS, Limits, LowBalance
 from costmeter.services.correct_balance import NewCorrection, correct_balance
+from costmeter.services.run_job import Done, run_job
+from costmeter.services.take_lease import take_lease
 from costmeter.services.void_credit import void_credit
 from costmeter.services.watch import CHUNK, Looked, watch
-from costmeter.store import accounts, alerts
+from costmeter.store import accounts, alerts, freezes
 from costmeter.store.accounts import Home
 from costmeter.store.alerts import Alert, Crossing
-from costmeter.store.engine import in_transaction, reading
+from costmeter.store.engine import in_transaction, open_engine, reading
+from costmeter.store.freezes import RELEASED, Freeze
+from costmeter.store.runs import MOST_ATTEMPTS
 from costmeter.store.tables import AccountRow, NoticeRow
 from tests.books import RATES, a_book, a_name, a_tariff
+from tests.jobs.schedules import LONGEST
 from tests.make import an_event, at, balance, book, give, grant, record_and_post, rows, top_up
 from tests.services.watching import CASES, FIRST, SECOND, Case, call, days, run
 
@@ -80,6 +87,27 @@ def test_it_is_raised_once_recovered_once_and_raised_again(engine: Engine, name:
         (case.account, "recovered", case.rule, case.recovered),
     ]
     assert [event for _, event, _, _ in told(engine)] == ["raised", "recovered", "raised"]
+
+
+def test_who_waited_for_the_lock_looks_again(engine: Engine, database_url: str) -> None:
+    """What was so when the look began has ceased when it comes to be written: nothing is told of it."""
+    CASES["frozen"].begin(engine)
+    other, reached = open_engine(database_url), Event()
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith(("BEGIN IMMEDIATE", "UPDATE account")):
+            reached.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        with other.begin() as connection:
+            accounts.lock(connection, "default")
+            looked = pool.submit(look, engine)
+            assert reached.wait(LONGEST), "it found what to raise"
+            freezes.add(connection, "default", Freeze(2, RELEASED, at(FIRST), "ada", "restored"))
+        assert looked.result() == (1, [], [])
+    assert told(engine) == []
+    other.dispose()
 
 
 def test_of_a_healthy_account_nothing_is_told(engine: Engine) -> None:
@@ -266,6 +294,23 @@ def test_a_job_is_well_again_an_hour_after_it_last_failed(engine: Engine) -> Non
     assert look(engine, "2025-03-10T13:00:00Z") == (0, [], [])
     run(engine, "2025-03-10T13:01:00Z")
     assert len(look(engine, "2025-03-10T13:01:00Z").recovered) == 1
+
+
+def test_a_job_that_ends_its_process_each_time_has_failed(engine: Engine) -> None:
+    def die() -> Done:
+        raise KeyboardInterrupt  # nothing of the run is kept after this, as where the process is killed
+
+    for attempt in range(1, MOST_ATTEMPTS + 1):
+        now = at(FIRST) + timedelta(minutes=attempt)
+        take_lease(engine, f"owner-{attempt}", now=now, until=now + timedelta(minutes=1))
+        with pytest.raises(KeyboardInterrupt):
+            run_job(engine, "tick", at(FIRST), die, owner=f"owner-{attempt}", clock=lambda now=now: now)  # type: ignore[misc]
+        assert look(engine, format_instant(now)).raised == [], "it may be done again"
+    later = now + timedelta(minutes=1)
+    take_lease(engine, "another", now=later, until=later + timedelta(minutes=1))
+    (raised,) = look(engine, format_instant(later)).raised
+    assert (raised.rule, raised.threshold) == ("job tick", "failed")
+    assert standing(engine)[0].facts["error"] == "its process ended, or lost the lease"
 
 
 def test_a_threshold_that_is_taken_out_of_the_settings_recovers(engine: Engine) -> None:
