@@ -8,7 +8,19 @@ import platform
 import sys
 from collections.abc import Callable, Iterable
 
-from benchmarks import budgets, capture, posting, price_litellm, price_quote, quarter, repricing, row, size, verifying
+from benchmarks import (
+    budgets,
+    capture,
+    posting,
+    price_litellm,
+    price_quote,
+    quarter,
+    repricing,
+    row,
+    size,
+    verifying,
+    watching,
+)
 from benchmarks.bulk import compare as bulk
 from benchmarks.exports import compare as exports
 from benchmarks.foresight import backtest
@@ -20,7 +32,9 @@ from benchmarks.serving import compare as serving
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", nargs="?", choices=sorted(BENCHMARKS), help="one benchmark; without it all are run")
-    parser.add_argument("--calls", type=int, help="how many calls bulk, repricing, growth, exports and verifying take")
+    parser.add_argument(
+        "--calls", type=int, help="how many calls bulk, repricing, growth, exports, verifying and watching take"
+    )
     options = parser.parse_args()
     print(f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores{_load()}")
     for name, benchmark in BENCHMARKS.items():
@@ -73,6 +87,10 @@ def _verifying(calls: int | None) -> Iterable[str]:
     return verifying.lines(calls or verifying.CALLS)
 
 
+def _watching(calls: int | None) -> Iterable[str]:
+    return watching.lines(calls or watching.CALLS)
+
+
 def _quarter(calls: int | None) -> Iterable[str]:
     return quarter.lines(calls or quarter.CALLS)
 
@@ -106,6 +124,7 @@ BENCHMARKS: dict[str, Callable[[int | None], Iterable[str]]] = {
     "growth": _growth,
     "exports": _exports,
     "verifying": _verifying,
+    "watching": _watching,
     "quarter": _quarter,
     "forecast": _forecast,
     "size": _size,

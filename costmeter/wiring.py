@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from costmeter.api.service import Service
     from costmeter.client.client import Client
+    from costmeter.core.watch import Limits
     from costmeter.jobs.jobs import Reconciling
     from costmeter.jobs.scheduler import Scheduler
     from costmeter.recorder.spool import Spool
@@ -46,6 +47,18 @@ def price_book() -> PriceBook:
 def close_grace() -> timedelta:
     """How long after its end a month waits for late calls."""
     return timedelta(hours=settings().close_grace_hours)
+
+
+def watch_limits() -> Limits:
+    """The thresholds of what is watched by the clock."""
+    from costmeter.core.watch import Limits, parse_days, parse_low_balances
+    from costmeter.settings import PREFIX
+
+    said = settings()
+    named = {name: getattr(said, f"watch_{name}") for name in Limits._fields}
+    named["low_balance"] = parse_low_balances(said.watch_low_balance, f"{PREFIX}WATCH_LOW_BALANCE")
+    named["grant_days"] = parse_days(said.watch_grant_days, f"{PREFIX}WATCH_GRANT_DAYS")
+    return Limits(**named)
 
 
 def home() -> Home:
@@ -141,6 +154,7 @@ def open_scheduler(engine: Engine) -> Scheduler:
     jobs = all_jobs(
         engine,
         book=price_book(),
+        limits=watch_limits(),
         nightly_at=said.nightly_at,
         clock=clock,
         reconciling=reconciling(),
@@ -185,11 +199,14 @@ def open_service(url: str | None = None, *, local: bool = False) -> Service:
     from costmeter.api.otlp.spans import DEEPSEEK_HOSTS
     from costmeter.api.service import Service
     from costmeter.services.keep_posted import Poster
+    from costmeter.services.keep_watch import Lookout
     from costmeter.services.record_in_turn import Recorder
 
+    limits = watch_limits()
     engine, book, hosts = open_database(url), price_book(), DEEPSEEK_HOSTS | settings().other_hosts
     recorder, poster = Recorder(engine, book, home()), Poster(engine, book)
-    return Service(engine, book, home(), recorder, poster, local, close_grace(), hosts)
+    lookout = Lookout(engine, book, limits)
+    return Service(engine, book, home(), recorder, poster, local, close_grace(), hosts, lookout)
 
 
 def service_app() -> FastAPI:

@@ -46,13 +46,17 @@ credits by their reference or an Idempotency-Key."""
 
 
 def make_app(service: Service, *, metrics_folder: str | None = None) -> FastAPI:
-    """The app of one process; it starts the service's poster, and stops it when it ends."""
+    """The app of one process; it starts the service's poster and lookout, and stops them when it ends."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         current_default_thread_limiter().total_tokens = THREADS
         service.poster.start()
+        if service.lookout is not None:
+            service.lookout.start()
         yield
+        if service.lookout is not None:
+            await run_sync(service.lookout.stop, SECONDS_TO_POST)
         await run_sync(service.poster.stop, SECONDS_TO_POST)
         service.engine.dispose()
 

@@ -19,10 +19,13 @@ from costmeter.cli.frozen import said_of
 from costmeter.cli.options import AsJson
 from costmeter.cli.output import print_json, print_line
 from costmeter.core.errors import CostmeterError
+from costmeter.core.periods import format_instant
+from costmeter.core.watch import KINDS
 from costmeter.prices.check import problems
 from costmeter.recorder.lane import Lane, size
 from costmeter.recorder.leftovers import losses, survey
-from costmeter.store import accounts, imported, schema
+from costmeter.store import accounts, alerts, imported, schema
+from costmeter.store.alerts import NO_ACCOUNT
 from costmeter.store.engine import journal_mode, reading
 
 
@@ -56,6 +59,7 @@ def _checked_database() -> Iterator[Check]:
                 yield Check("database", "yes", f"{engine.url.render_as_string()}, schema {schema.NEWEST}")
                 yield from _frozen_accounts(engine)
                 yield from _counted_twice(engine)
+                yield from _standing_alerts(engine)
             if engine.dialect.name == "sqlite":
                 yield Check("SQLite", "yes", f"{sqlite3.sqlite_version}, journal {journal_mode()}")
     except CostmeterError as error:
@@ -89,6 +93,14 @@ def _counted_twice(engine: Engine) -> Iterator[Check]:
                 remedy = "void the import and import the time before the calls: costmeter import list"
                 said = f"account {name} has recorded calls in {len(found)} imported intervals, the first {found[0]}"
                 yield Check("history", "no", f"{said}; they count twice: {remedy}")
+
+
+def _standing_alerts(engine: Engine) -> Iterator[Check]:
+    """What the watch found of the installation; alerts of accounts are their owners'."""
+    with reading(engine) as connection:
+        for alert in alerts.standing_of(connection, [NO_ACCOUNT], KINDS):
+            since = format_instant(alert.raised_at)
+            yield Check("watch", "note", f"{alert.rule} ({alert.threshold}) since {since}; see: costmeter watch")
 
 
 def _checked_prices() -> Iterator[Check]:

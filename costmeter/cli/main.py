@@ -42,6 +42,7 @@ from costmeter.cli import (
     simulate,
     statement,
     verify,
+    watch,
 )
 from costmeter.core.errors import CostmeterError, NoPriceError
 
@@ -77,6 +78,7 @@ app.add_typer(keys.app, name="keys")
 app.command()(audit.audit)
 app.add_typer(db.app, name="db")
 app.add_typer(scheduler.app, name="scheduler")
+app.command()(watch.watch)
 app.command()(simulate.simulate)
 app.command()(demo.demo)
 

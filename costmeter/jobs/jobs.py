@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine
 
 from costmeter.core.money import format_amount
 from costmeter.core.price_book import PriceBook
+from costmeter.core.watch import Limits
 from costmeter.jobs.exports import ExportFolder, write_last_month
 from costmeter.jobs.forecasts import tell_forecasts
 from costmeter.jobs.job import DAY, Job
@@ -21,6 +22,7 @@ from costmeter.services.post_all import post_all
 from costmeter.services.reconcile_balance import reconcile_balance
 from costmeter.services.run_job import Done
 from costmeter.services.verify import verify
+from costmeter.services.watch import watch
 from costmeter.services.write_digests import Told, write_digests
 from costmeter.store import accounts
 from costmeter.store.engine import reading
@@ -41,19 +43,22 @@ def all_jobs(
     engine: Engine,
     *,
     book: PriceBook,
+    limits: Limits,
     nightly_at: time,
     clock: Callable[[], datetime],
     reconciling: Reconciling | None = None,
     exports: ExportFolder | None = None,
     digests: Collection[str] = (),
 ) -> list[Job]:
-    """Every job for a database. `nightly_at` (of UTC) is when those of each day begin; `exports` is where files go.
+    """Every job for a database.
 
+    `nightly_at` (of UTC) is when those of each day begin, `limits` are those of the watch, `exports` is where files go,
     `digests` are the kinds that are told.
     """
     night = timedelta(hours=nightly_at.hour, minutes=nightly_at.minute)
     jobs = [
         Job("post", "post calls that no other process has posted", lambda: _post(engine, book, clock()), MINUTE),
+        Job("watch", "raise and recover alerts", lambda: _watch(engine, book, limits, clock()), 5 * MINUTE),
         Job("expire", "book the expiry of grants", lambda: _expire(engine, book, clock()), HOUR, 5 * MINUTE),
         Job("verify", "check the promises on what is new", lambda: _verify(engine, clock()), DAY, night),
         Job("prices", "check the price book and its calendars", lambda: _check_prices(book, clock()), DAY, night),
@@ -76,6 +81,13 @@ def all_jobs(
 
 def _post(engine: Engine, book: PriceBook, now: datetime) -> Done:
     return Done(f"posted {post_all(engine, book=book, now=now):,} calls")
+
+
+def _watch(engine: Engine, book: PriceBook, limits: Limits, now: datetime) -> Done:
+    """What stands is told by its notices: here it is no warning, which would be an alert of its own."""
+    looked = watch(engine, book=book, limits=limits, now=now)
+    told = f"raised {len(looked.raised):,} alerts, {len(looked.recovered):,} recovered"
+    return Done(f"looked at {looked.accounts:,} accounts: {told}")
 
 
 def _expire(engine: Engine, book: PriceBook, now: datetime) -> Done:

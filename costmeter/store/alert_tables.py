@@ -30,6 +30,17 @@ class AlertRow(Table):
     facts: Mapped[dict[str, Any]]
 
 
+_STANDING = text("recovered_at IS NULL")
+Index(
+    "alert_standing",
+    AlertRow.account,
+    AlertRow.kind,
+    postgresql_where=_STANDING,
+    sqlite_where=_STANDING,
+    info=serves("what of the watch stands"),
+)
+
+
 class NoticeRow(Table):
     """Something to be told: written with what it tells of, told after the commit."""
 

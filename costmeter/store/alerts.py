@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from costmeter.core.events import digest
 from costmeter.store.alert_tables import AlertRow, NoticeRow
+from costmeter.store.bulk import among
 from costmeter.store.keys import new_key
 
 NO_ACCOUNT = ""  # of what belongs to the installation: its scheduler, its price book
@@ -154,8 +155,20 @@ def standing(connection: Connection, account: str, rule: str) -> list[Alert]:
     return [Alert(*row) for row in connection.execute(query)]
 
 
+def standing_of(connection: Connection, accounts: Collection[str] | None, kinds: Collection[str]) -> list[Alert]:
+    """The alerts of these kinds that have not recovered, of all or of some accounts, oldest first."""
+    query = select(*_COLUMNS).where(AlertRow.kind.in_(kinds), AlertRow.recovered_at.is_(None))
+    if accounts is not None:
+        query = query.where(among(connection, AlertRow.account, accounts))
+    order = (AlertRow.raised_at, AlertRow.account, AlertRow.rule, AlertRow.threshold)
+    return [Alert(*row) for row in connection.execute(query.order_by(*order))]
+
+
 def next_time(connection: Connection, account: str, rule: str, threshold: str) -> str:
-    """Which time it would be that what is watched is raised: the same for every process that looks now."""
+    """Which time it would be that what is watched is raised: the same for every process that looks now.
+
+    Whoever raises by it holds the account's lock, so that nobody counts before another one has raised.
+    """
     query = select(func.count()).where(
         AlertRow.account == account, AlertRow.rule == rule, AlertRow.threshold == threshold
     )

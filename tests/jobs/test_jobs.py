@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from costmeter.core.periods import format_instant
+from costmeter.core.watch import Limits
 from costmeter.jobs.job import DAY, Job
 from costmeter.jobs.jobs import all_jobs
 from costmeter.services.expire_credits import expire_credits
@@ -26,7 +27,10 @@ FIRST, LAST = at("1971-01-01T00:00:00Z").replace(tzinfo=None), at("2100-01-01T00
 
 def done(engine: Engine, name: str, now: str = NOW) -> Done:
     """What a job says when it is done at an instant."""
-    jobs = {job.name: job for job in all_jobs(engine, book=book(), nightly_at=time(2, 17), clock=lambda: at(now))}
+    jobs = {
+        job.name: job
+        for job in all_jobs(engine, book=book(), limits=Limits(), nightly_at=time(2, 17), clock=lambda: at(now))
+    }
     return jobs[name].work()
 
 
