@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -112,13 +113,8 @@ def test_a_daily_job_is_due_at_its_time_of_utc() -> None:
 
 def test_digests_are_a_job_where_somebody_asks_for_them(engine: Engine) -> None:
     record_and_post(engine, an_event("a"), now=NOW)
-    made = [
-        {
-            job.name: job
-            for job in all_jobs(engine, book=book(), nightly_at=time(), clock=lambda: at(LATER), digests=kinds)
-        }
-        for kinds in ((), ("daily", "monthly"))
-    ]
+    told: Any = {"book": book(), "limits": Limits(), "nightly_at": time(), "clock": lambda: at(LATER)}
+    made = [{job.name: job for job in all_jobs(engine, digests=kinds, **told)} for kinds in ((), ("daily", "monthly"))]
     assert "digests" not in made[0]
     assert made[1]["digests"].work() == ("wrote 1 digests", ())  # in February the account was not there yet
     assert made[1]["digests"].work() == ("wrote 0 digests", ())
