@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 from costmeter import __version__
 from costmeter.cli import (
     account,
+    alerts,
     audit,
     balance,
     credit,
@@ -58,6 +59,7 @@ app.command()(balance.balance)
 app.add_typer(reconcile.app, name="reconcile")
 app.add_typer(credit.app, name="credit")
 app.add_typer(account.app, name="account")
+app.add_typer(alerts.app, name="alerts")
 app.command()(quote.quote)
 app.add_typer(prices.app, name="prices")
 app.add_typer(quarantine.app, name="quarantine")

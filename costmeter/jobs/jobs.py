@@ -14,6 +14,7 @@ from costmeter.jobs.exports import ExportFolder, write_last_month
 from costmeter.jobs.job import DAY, Job
 from costmeter.prices.check import problems
 from costmeter.services.expire_credits import expire_credits
+from costmeter.services.keep_told import Outbox
 from costmeter.services.make_partitions import make_partitions
 from costmeter.services.post_all import post_all
 from costmeter.services.reconcile_balance import reconcile_balance
@@ -42,6 +43,7 @@ def all_jobs(
     clock: Callable[[], datetime],
     reconciling: Reconciling | None = None,
     exports: ExportFolder | None = None,
+    outbox: Outbox | None = None,
 ) -> list[Job]:
     """Every job for a database. `nightly_at` (of UTC) is when those of each day begin; `exports` is where files go."""
     night = timedelta(hours=nightly_at.hour, minutes=nightly_at.minute)
@@ -59,7 +61,16 @@ def all_jobs(
     if exports is not None:
         what = "write last month's exports"
         jobs.append(Job("exports", what, lambda: write_last_month(engine, exports, clock()), DAY, night + HOUR))
+    if outbox is not None:
+        jobs.append(Job("alerts", "tell what there is to tell", lambda: _tell(outbox), MINUTE))
     return jobs
+
+
+def _tell(outbox: Outbox) -> Done:
+    sent = outbox.empty()
+    said = f"told {sent.accepted:,} notices, put off {sent.put_off:,}"
+    given_up = [f"gave up {sent.given_up:,} notices; see: costmeter alerts deliveries --state given_up"]
+    return Done(said, given_up if sent.given_up else [])
 
 
 def _post(engine: Engine, book: PriceBook, now: datetime) -> Done:
