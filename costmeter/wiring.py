@@ -165,7 +165,8 @@ def outbox(engine: Engine) -> Outbox:
     """What there is to tell in a database, and who tells it."""
     from costmeter.services.keep_told import Outbox
 
-    return Outbox(engine, channels().by_name, settings().url)
+    told = channels()
+    return Outbox(engine, told.by_name, told.digests, settings().url)
 
 
 def reconciling() -> Reconciling | None:

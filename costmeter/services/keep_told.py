@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine
@@ -19,22 +19,24 @@ MOST_BACK_OFF = 30.0
 
 
 class Outbox:
-    """What there is to tell, and the channels that tell it."""
+    """What there is to tell, and the channels that tell it; `digests` says which of them tell which kind."""
 
     def __init__(
         self,
         engine: Engine,
         channels: Mapping[str, Channel],
+        digests: Mapping[str, Collection[str]],
         site: str | None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._engine, self._channels, self._site, self._clock = engine, channels, site, clock
+        self._engine, self._channels, self._digests = engine, channels, digests
+        self._site, self._clock = site, clock
 
     def empty(self, is_ending: Callable[[], bool] = lambda: False) -> Sent:
         """Route and send what is due now, round by round while that goes well."""
         total = Sent()
         while True:
-            route_notices(self._engine, self._channels, site=self._site, clock=self._clock)
+            route_notices(self._engine, self._channels, digests=self._digests, site=self._site, clock=self._clock)
             sent = send_notices(self._engine, self._channels, clock=self._clock, is_ending=is_ending)
             total = Sent(*(old + new for old, new in zip(total, sent, strict=True)))
             if not sent.accepted or sent.put_off:

@@ -79,7 +79,8 @@ def route(
         else {**key, "channel": channel, "state": GIVEN_UP, "error": error, "ended_at": now}
         for channel, error in refused.items()
     ]
-    connection.execute(insert(DeliveryRow), rows)
+    if rows:
+        connection.execute(insert(DeliveryRow), rows)
     return True
 
 
