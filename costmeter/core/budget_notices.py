@@ -6,7 +6,8 @@ from typing import Any
 
 from costmeter.core.notices import RECOVERED, TOKENS, Notice, Said, exact, in_url, money, share, units_of, when
 
-_SPANS = {"day": "day", "week": "week", "month": "month", "quarter": "quarter", "year": "year"}
+_CALENDAR = ("day", "week", "month", "quarter", "year")
+_UNITS = {"d": "days", "h": "hours"}
 
 
 def budget(notice: Notice) -> Said:
@@ -17,10 +18,12 @@ def budget(notice: Notice) -> Said:
     part = _share(facts["spent"], facts["amount"], unit)
     threshold = _threshold(facts["threshold"], unit)
     if notice.event == RECOVERED:
-        title = f"Budget {name}: below {threshold} again, {spent} of {limit} spent"
-        text = f"{_whose(notice)} come to {spent} {_since(facts)}, which is below {threshold} of budget {name} again."
+        title = f"Budget {name}: below {threshold} again, {part} spent"
+        text = f"{_whose(notice)} come to {exact(facts['spent'], unit)} {_since(facts)}, which is below {threshold} of "
+        text += f"the {limit} {_of_period(facts)} again."
     else:
-        title = f"Budget {name}: {part} spent, {spent} of {limit}"
+        over = ", in a period that is over" if facts["is_late"] else ""
+        title = f"Budget {name}: {part} spent, {spent} of {limit}{over}"
         verb = "used" if unit == TOKENS else "cost"
         text = f"{_whose(notice)} have {verb} {spent} {_since(facts)}: {part} of the {limit} {_of_period(facts)}."
         text += _consequences(facts)
@@ -32,12 +35,12 @@ def forecast(notice: Notice) -> Said:
     facts = notice.facts
     name, unit = facts["budget"], facts["unit"]
     limit, expected = money(facts["amount"], unit), money(facts["forecast"], unit)
-    span = f"{money(facts['low'], unit)} to {money(facts['high'], unit)}"
+    span = f"{money(facts['low'], unit)} and {money(facts['high'], unit)}"
     threshold = _threshold(facts["threshold"].removeprefix("forecast "), unit)
     if notice.event == RECOVERED:
         title = f"Budget {name}: forecast below {threshold} again"
         text = f"{_whose(notice)} will probably come to {expected} (between {span}) {_by_end(facts)}, "
-        text += f"which is below {threshold} of budget {name} again."
+        text += f"which is below {threshold} of the {limit} {_of_period(facts)} again."
     else:
         title = f"Budget {name}: forecast {expected} of {limit}"
         text = f"{_whose(notice)} will probably come to {expected} (between {span}) {_by_end(facts)}: "
@@ -77,7 +80,9 @@ def _by_end(facts: Any) -> str:
 
 def _of_period(facts: Any) -> str:
     per = facts["per"]
-    return f"of this {per}" if per in _SPANS else "in all" if per == "all" else f"of these {per}"
+    if per in _CALENDAR:
+        return f"of this {per}"
+    return "in all" if per == "all" else f"of these {per[:-1]} {_UNITS[per[-1]]}"
 
 
 def _period(facts: Any) -> str:

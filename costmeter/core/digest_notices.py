@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from costmeter.core.notices import Chart, Notice, Said, Table, exact, in_url, money, when
+from costmeter.core.notices import Chart, Notice, Said, Table, counted, exact, in_url, money, when
 
 _OF = {"daily": "Day", "weekly": "Week", "monthly": "Month"}
 _REST = "others"
@@ -18,7 +18,7 @@ def digest(notice: Notice) -> Said:
     of, whose = f"{_OF[facts['digest']]} {facts['name']}", _whose(facts)
     cost = money(spend["cost"], unit)
     title = f"{of}: {cost} spent, {whose}"
-    text = f"{spend['calls']:,} calls of {whose} cost {cost}{_against(spend, unit)}."
+    text = f"{counted(spend['calls'], 'call')} of {whose} cost {cost}{_against(spend, unit)}."
     tables = [_shares(facts[f"by_{name}"], name, unit) for name in ("project", "model", "band")]
     account = facts["account"]
     path = f"/accounts/{in_url(account)}" if account else "/"

@@ -98,18 +98,18 @@ def compose(
     Facts that are not what their kind should have are told in the general form: better plain than not at all.
     """
     try:
-        said = kinds.get(notice.kind, in_general)(notice)
-    except (InputError, KeyError, TypeError, ValueError):
-        said = in_general(notice)
+        said = _as_texts(kinds.get(notice.kind, in_general)(notice))
+    except (AttributeError, InputError, LookupError, TypeError, ValueError):
+        said = _as_texts(in_general(notice))
     unit = str(notice.facts.get("unit", notice.facts.get("currency", "")))
     return Message(
         notice_id=notice.notice_id,
         account=notice.account,
         kind=notice.kind,
         event=notice.event,
-        title=one_line(said.title)[:_LONGEST_TITLE],
+        title=said.title[:_LONGEST_TITLE],
         text=said.text,
-        lines=[(name, one_line(value)) for name, value in said.lines],
+        lines=said.lines,
         tables=[*([_leaders_table(spend, unit)] if spend and spend.leaders else []), *said.tables],
         chart=_chart(spend, unit) if spend and spend.over_time else said.chart,
         url=None if site is None else site.rstrip("/") + said.path,
@@ -148,8 +148,8 @@ def money(amount: object, unit: str) -> str:
         return f"{int(str(amount)):,} tokens"
     units = parse_total(amount)
     decimals = 2 if abs(units) >= UNITS or units == 0 else 6
-    whole, _, fraction = format_amount(round_amount(units, decimals)).partition(".")
-    return f"{int(whole):,}.{fraction} {unit}" if units >= UNITS else f"{whole}.{fraction} {unit}"
+    whole, _, fraction = format_amount(abs(round_amount(units, decimals))).partition(".")
+    return f"{'-' if units < 0 else ''}{int(whole):,}.{fraction} {unit}"
 
 
 def units_of(amount: object, unit: str) -> int:
@@ -173,6 +173,11 @@ def when(instant: object, timezone: str) -> str:
     return f"{parse_instant(instant).astimezone(zone(timezone)):%Y-%m-%d %H:%M} ({timezone})"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: 1 call, 1,234 calls."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def one_line(text: str) -> str:
     """A text without line breaks and whatever else would steer what shows it."""
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())
@@ -182,6 +187,15 @@ def in_url(text: str) -> str:
     """A text as one part of a URL (RFC 3986, section 2.1)."""
     kept = (chr(byte) if chr(byte) in _UNRESERVED else f"%{byte:02X}" for byte in text.encode())
     return "".join(kept)
+
+
+def _as_texts(said: Said) -> Said:
+    """The same, each part a text on one line, whatever the facts were that it was made of."""
+    lines = [(name, one_line(str(value))) for name, value in said.lines]
+    tables = [
+        table._replace(rows=[[one_line(str(cell)) for cell in row] for row in table.rows]) for table in said.tables
+    ]
+    return said._replace(title=one_line(said.title), text=one_line(said.text), lines=lines, tables=tables)
 
 
 def _leaders_table(spend: Spend, unit: str) -> Table:
@@ -211,9 +225,10 @@ def _plain(value: object) -> str:
 
 
 def _table_text(table: Table) -> str:
-    widths = [max(map(len, column)) for column in zip(*table.rows, strict=True)]
+    rows = [table.columns, *table.rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [f"{table.caption}:"]
-    for first, *others in table.rows:
+    for first, *others in rows:
         rest = [text.rjust(width) for text, width in zip(others, widths[1:], strict=True)]
-        lines.append("  ".join(["", first.ljust(widths[0]), *rest]))
+        lines.append("  ".join(["", first.ljust(widths[0]), *rest]).rstrip())
     return "\n".join(lines)

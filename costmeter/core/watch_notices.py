@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from costmeter.core.notices import RECOVERED, Notice, Said, Table, exact, in_url, money, when
+from costmeter.core.notices import RECOVERED, Notice, Said, Table, counted, exact, in_url, money, when
 
 _UTC = "UTC"
 _METERS = {"input.cache_hit": "cache hit", "input.cache_miss": "cache miss"}
@@ -38,7 +38,7 @@ def expiring_grant(notice: Notice) -> Said:
     if notice.event == RECOVERED:
         return _of_account(notice, "a grant expires no more", "The grant is used up, void, or past.", lines)
     text = f"{left} of a grant expires at {at}. What is not spent by then is lost."
-    return _of_account(notice, f"{left} of a grant expires {at}", text, lines)
+    return _of_account(notice, f"{left} of a grant expires at {at}", text, lines)
 
 
 def no_data(notice: Notice) -> Said:
@@ -78,12 +78,14 @@ def price_change(notice: Notice) -> Said:
 def unpriced(notice: Notice) -> Said:
     """Calls of models that the price book has no price of."""
     facts = notice.facts
-    calls, models = f"{facts['calls']:,} calls", ", ".join(facts["models"])
+    calls, models = counted(facts["calls"], "call"), ", ".join(facts["models"])
     if notice.event == RECOVERED:
         return _of_account(notice, "no unpriced calls any more", "All calls have a price again.", [])
-    text = f"{calls} of {models} have no price since {facts['since']}. They count in no cost until the price book has "
-    text += "one: see costmeter reprice."
-    lines = [("Calls", calls), ("Models", models), ("Since", str(facts["since"]))]
+    text = (
+        f"The price book has no price for {calls} of {models} since {facts['since']}. They count in no cost until it "
+    )
+    text += "has one: see costmeter reprice."
+    lines = [("Calls", f"{facts['calls']:,}"), ("Models", models), ("Since", str(facts["since"]))]
     return _of_account(notice, f"{calls} without a price", text, lines)
 
 
@@ -94,10 +96,11 @@ def quarantine(notice: Notice) -> Said:
         return _plain(notice, "nothing in quarantine any more", "Nothing waits in quarantine any more.", [])
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in facts["kinds"].items())
     since = when(facts["since"], _UTC)
-    text = f"{facts['items']:,} records could not be used ({kinds}), the first at {since}. They count nowhere until "
-    text += "somebody decides."
+    items = counted(facts["items"], "record")
+    text = f"What could not be used waits in quarantine: {items} ({kinds}), the first since {since}. That counts "
+    text += "nowhere until somebody decides."
     lines = [("Open", f"{facts['items']:,}"), ("Kinds", kinds), ("Since", since)]
-    said = _plain(notice, f"{facts['items']:,} records in quarantine", text, lines)
+    said = _plain(notice, f"{items} in quarantine", text, lines)
     return said._replace(path="/quarantine", command="costmeter quarantine list")
 
 
@@ -119,12 +122,13 @@ def difference(notice: Notice) -> Said:
     if notice.event == RECOVERED:
         return _of_account(notice, "no open difference to DeepSeek any more", "No difference is open any more.", [])
     unit, at = facts["currency"], when(facts["observed_at"], _UTC)
-    amount = money(facts["difference"], unit)
+    amount = money(facts["difference"].removeprefix("-"), unit)
+    less = "less" if facts["difference"].startswith("-") else "more"
     lines = [("Difference", exact(facts["difference"], unit)), ("Granted", exact(facts["granted"], unit))]
     lines += [("Topped up", exact(facts["topped_up"], unit)), ("Observed", at)]
     lines.append(("Open differences", f"{facts['differences']:,}"))
-    text = f"DeepSeek's balance was {amount} off what the ledger expected at {at}."
-    said = _of_account(notice, f"{amount} differs from DeepSeek's balance", text, lines)
+    text = f"DeepSeek said at {at} that there is {amount} {less} than the ledger expected then."
+    said = _of_account(notice, f"{amount} {less} at DeepSeek than in the ledger", text, lines)
     return said._replace(command=f"costmeter reconcile show {facts['observation']} --account {notice.account}")
 
 
@@ -134,10 +138,11 @@ def unposted(notice: Notice) -> Said:
     if notice.event == RECOVERED:
         return _of_account(notice, "calls are posted again", "No call waits too long any more.", [])
     since = when(facts["since"], _UTC)
-    text = f"{facts['calls']:,} calls are recorded and not charged, the first since {since}. Balances, reports and "
-    text += "budgets are without them."
+    calls = counted(facts["calls"], "call")
+    text = f"Recorded and not charged yet: {calls}, the first since {since}. Balances, reports and budgets are without "
+    text += "that."
     lines = [("Calls", f"{facts['calls']:,}"), ("Since", since)]
-    return _of_account(notice, f"{facts['calls']:,} calls wait since {since}", text, lines)
+    return _of_account(notice, f"{calls} not charged since {since}", text, lines)
 
 
 def frozen(notice: Notice) -> Said:
@@ -169,7 +174,7 @@ def job(notice: Notice) -> Said:
     if notice.event == RECOVERED:
         return _of_jobs(f"Job {facts['job']} is well again", f"Its last run: {facts['outcome']}.", lines)
     told = {"warned": "found what needs a hand"}.get(facts["outcome"], facts["outcome"])
-    text = " ".join(part for part in (facts["said"], facts["error"]) if part)
+    text = ": ".join(part for part in (facts["said"], facts["error"]) if part)
     return _of_jobs(f"Job {facts['job']} {told}", text, lines)
 
 

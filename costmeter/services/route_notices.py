@@ -29,8 +29,9 @@ def route_notices(
 ) -> int:
     """Put every notice on its way through its own channels, else through all; returns how many these were.
 
-    A digest goes through those that tell its kind, which `digests` has. One transaction for each. A channel that is not known (any more) is given up at once, and the log says so. Any
-    number of processes may route at once: one of them decides, and the others leave it at that.
+    A digest goes through those that tell its kind, which `digests` has. One transaction for each. A channel that is
+    not known (any more) is given up at once, and the log says so. Any number of processes may route at once: one of
+    them decides, and the others leave it at that.
     """
     routed = 0
     while True:

@@ -100,7 +100,7 @@ def test_an_alert_and_its_recovery_are_told_apart(engine: Engine) -> None:
     route(engine, "mail")
     raised, recovered = told(engine)
     assert (raised.event, recovered.event) == (RAISED, RECOVERED)
-    assert recovered.title == "Budget search: below 80% again, 399.00 USD of 500.00 USD spent"
+    assert recovered.title == "Budget search: below 80% again, 79.8 % spent"
     assert raised.notice_id != recovered.notice_id
 
 
