@@ -158,7 +158,7 @@ def given_up_since(connection: Connection, instant: datetime) -> dict[str, int]:
     query = select(DeliveryRow.channel, func.count()).where(
         DeliveryRow.state == GIVEN_UP, DeliveryRow.ended_at >= instant
     )
-    return dict(connection.execute(query.group_by(DeliveryRow.channel)).tuples().all())
+    return {channel: int(count) for channel, count in connection.execute(query.group_by(DeliveryRow.channel))}
 
 
 def _is(found: Delivery) -> tuple[ColumnElement[bool], ...]:

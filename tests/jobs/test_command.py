@@ -22,7 +22,7 @@ from tests.make import an_event, counted, record
 
 __all__ = ["run"]
 
-JOBS = {"sqlite": ["expire", "post", "prices", "verify"]}
+JOBS = {"sqlite": ["alerts", "expire", "post", "prices", "verify"]}
 JOBS["postgresql"] = sorted([*JOBS["sqlite"], "partitions"])
 
 
