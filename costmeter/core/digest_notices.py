@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date, timedelta
 from typing import Any
 
 from costmeter.core.notices import Chart, Notice, Said, Table, counted, exact, in_url, money, when
@@ -79,5 +80,9 @@ def _chart(facts: Mapping[str, Any]) -> Chart | None:
     days = facts["days"]
     if days is None or not days["rows"]:
         return None
-    points = [(row["day"], row["cost"], row["model"] or _REST) for row in days["rows"]]
+    first, end = (date.fromisoformat(days[edge]) for edge in ("from", "to"))
+    every = [(first + timedelta(days=number)).isoformat() for number in range((end - first).days)]
+    amounts = {(day, model): "0.00" for day in every for model in days["models"]}  # a day without calls is shown too
+    amounts |= {(row["day"], row["model"] or _REST): row["cost"] for row in days["rows"]}
+    points = [(day, amount, model) for (day, model), amount in amounts.items()]
     return Chart(f"Spent by day and model, {facts['currency']}", facts["currency"], points)

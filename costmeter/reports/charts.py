@@ -21,7 +21,11 @@ def bars(chart: Chart) -> dict[str, Any]:
     import altair as alt
 
     rows = [{"time": label, "amount": float(amount), "part": part} for label, amount, part in chart.points]
-    across = alt.X("time:O", title=None, axis=alt.Axis(labelAngle=0, labelOverlap="greedy", labelExpr=_DAY, grid=False))
+    across = alt.X(
+        "time:O",
+        title=None,
+        axis=alt.Axis(labelAngle=0, labelOverlap="greedy", labelSeparation=8, labelExpr=_DAY, grid=False),
+    )
     up = alt.Y("amount:Q", title=None, axis=alt.Axis(tickCount=4, domain=False, ticks=False))
     drawn = alt.Chart(alt.InlineData(values=rows), title=chart.caption).encode(x=across, y=up)
     parts = list(dict.fromkeys(part for _, _, part in chart.points))
