@@ -12,10 +12,10 @@ from costmeter.cli.database import snapshot
 from costmeter.cli.frozen import note_frozen
 from costmeter.cli.options import Account, AsJson, Month, Where
 from costmeter.cli.output import print_json, print_line, print_note, print_table
+from costmeter.core.budgets import TOKENS
 from costmeter.core.events import DEFAULT_ACCOUNT
 from costmeter.reports.forecast import forecast_report
 from costmeter.store import accounts
-from costmeter.store.days import TOKENS
 from costmeter.store.known import count_unposted
 from costmeter.store.tables import EventRow
 

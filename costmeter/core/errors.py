@@ -12,12 +12,15 @@ CostmeterError
  +- FrozenError       the ledger of an account does not add up, and nothing is posted to it
  +- ServiceError      what a costmeter server or DeepSeek refuses, or that it cannot be reached
  +- FullError         the database has no room for more
+ +- RefusedError      a channel's receiver will never take a message
+ +- UnreachableError  a channel's receiver did not take a message this time
  +- SetupError        the installation: schema, database, missing package
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from costmeter.core.secrets import without_secrets
 
@@ -99,6 +102,18 @@ class ServiceError(CostmeterError):
         self.status = status
         self.kind = kind  # the `type` of the problem
         self.field = field
+
+
+class RefusedError(CostmeterError):
+    """The receiver of a channel will never take this message: it is given up at once."""
+
+
+class UnreachableError(CostmeterError):
+    """The receiver of a channel did not take a message this time; perhaps it asks for a pause before the next."""
+
+    def __init__(self, message: str, *, pause: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.pause = pause
 
 
 class SetupError(CostmeterError):

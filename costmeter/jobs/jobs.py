@@ -17,6 +17,7 @@ from costmeter.jobs.job import DAY, Job
 from costmeter.prices.check import problems
 from costmeter.reports.digest import digest_report
 from costmeter.services.expire_credits import expire_credits
+from costmeter.services.keep_told import Outbox
 from costmeter.services.make_partitions import make_partitions
 from costmeter.services.post_all import post_all
 from costmeter.services.reconcile_balance import reconcile_balance
@@ -49,6 +50,7 @@ def all_jobs(
     reconciling: Reconciling | None = None,
     exports: ExportFolder | None = None,
     digests: Collection[str] = (),
+    outbox: Outbox | None = None,
 ) -> list[Job]:
     """Every job for a database.
 
@@ -76,7 +78,16 @@ def all_jobs(
     if digests:
         what = f"write the {' and '.join(digests)} digests"
         jobs.append(Job("digests", what, lambda: _digest(engine, digests, clock()), HOUR, 10 * MINUTE))
+    if outbox is not None:
+        jobs.append(Job("alerts", "tell what there is to tell", lambda: _tell(outbox), MINUTE))
     return jobs
+
+
+def _tell(outbox: Outbox) -> Done:
+    sent = outbox.empty()
+    said = f"told {sent.accepted:,} notices, put off {sent.put_off:,}"
+    given_up = [f"gave up {sent.given_up:,} notices; see: costmeter alerts deliveries --state given_up"]
+    return Done(said, given_up if sent.given_up else [])
 
 
 def _post(engine: Engine, book: PriceBook, now: datetime) -> Done:

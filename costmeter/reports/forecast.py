@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from costmeter.core.budgets import TOKENS
 from costmeter.core.errors import DetachedError, InputError
 from costmeter.core.forecast import COVERAGE, Forecast, Pace, Unknown, find_pace, forecast, still_to_come
 from costmeter.core.lessons import percent
@@ -17,7 +18,7 @@ from costmeter.core.periods import Period, format_instant, month_before, month_o
 from costmeter.core.runway import HORIZON, Lasting, find_runway
 from costmeter.store import accounts, balances, credits
 from costmeter.store.accounts import Account
-from costmeter.store.days import TOKENS, measure, spent_before
+from costmeter.store.days import measure, spent_before
 from costmeter.store.scope import Scope
 from costmeter.store.sums import read_sums
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from costmeter.core.budgets import TOKENS
 from costmeter.core.forecast import HISTORY
 from costmeter.core.periods import Period, day_period, month_after
 from costmeter.store import detached
@@ -16,7 +17,6 @@ from costmeter.store.accounts import Account
 from costmeter.store.scope import Scope
 from costmeter.store.sums import read_sums
 
-TOKENS = "tokens"  # the unit that is no currency
 _TOKENS = ("cache_hit_tokens", "cache_miss_tokens", "output_tokens")
 
 
