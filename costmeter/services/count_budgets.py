@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -20,7 +20,8 @@ from costmeter.core.budgets import (
 )
 from costmeter.core.events import UsageEvent
 from costmeter.core.periods import QUARTER_MICROS, Period, format_instant, to_micros
-from costmeter.store import alerts, budgets
+from costmeter.services.settle_reservation import settle_posted
+from costmeter.store import alerts, budgets, reservations
 from costmeter.store.accounts import Account
 from costmeter.store.alerts import Crossing
 from costmeter.store.budgets import PeriodKey
@@ -42,6 +43,8 @@ class Tally:
     def __init__(self, account: str, matcher: Matcher) -> None:
         self.account, self._matcher = account, matcher
         self._sums: dict[tuple[str | None, ...], dict[int, list[int]]] = {}
+        self._stops = any(budget.stops for budget in matcher.budgets)
+        self.posted: list[str] = []  # the calls charged for the first time, where they may have reservations
 
     @classmethod
     def of(cls, connection: Connection, account: Account) -> Tally | None:
@@ -51,6 +54,8 @@ class Tally:
     def add(self, charge: Mapping[str, Any], event: UsageEvent) -> None:
         """Add one charge, a reversal included, of an event that was measured."""
         assert event.usage is not None
+        if self._stops and charge["revision"] == 1 and event.event_id is not None:
+            self.posted.append(event.event_id)
         hit, miss, output = event.usage[:3]
         quarters = self._sums.setdefault(self._matcher.values(event), {})
         sums = quarters.setdefault(to_micros(event.completed_at) // QUARTER_MICROS, [0, 0])
@@ -67,11 +72,12 @@ class Tally:
                     yield _Moved(budget, period, amount)
 
 
-def count_budgets(connection: Connection, tallies: Iterable[Tally], now: datetime) -> None:
+def count_budgets(connection: Connection, tallies: Collection[Tally], now: datetime) -> None:
     """Add what was tallied to the budgets' periods, and raise or recover the alerts of thresholds that it crosses.
 
-    In the transaction of the charges and under the locks of their accounts.
+    In the transaction of the charges and under the locks of their accounts. What the calls had reserved is given back.
     """
+    held = settle_posted(connection, {tally.account: tally.posted for tally in tallies if tally.posted}, now)
     moved: dict[PeriodKey, _Moved] = {}
     for tally in tallies:
         for move in tally.moved():
@@ -79,13 +85,14 @@ def count_budgets(connection: Connection, tallies: Iterable[Tally], now: datetim
             key = PeriodKey(tally.account, move.budget.number, move.period.start)
             before = moved.get(key)
             moved[key] = move if before is None else before._replace(amount=before.amount + move.amount)
-    if not moved:
-        return
+    if held:
+        reservations.lock_periods(connection, sorted(moved.keys() | held.keys()))
     keys = sorted(moved)  # in one order everywhere, as reservations lock these rows too
     found = budgets.periods(connection, keys)
     spent = {key: found[key].spent if key in found else 0 for key in keys}
     after = {key: spent[key] + moved[key].amount for key in keys}
     budgets.save_spent(connection, {key: (after[key], room(moved[key].budget, after[key])) for key in keys})
+    reservations.give_back(connection, held)
     for key in keys:
         tell_crossings(connection, key.account, moved[key].budget, moved[key].period, spent[key], after[key], now)
 
