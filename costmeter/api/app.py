@@ -25,6 +25,7 @@ from costmeter.api import (
     quarantine,
     quote,
     reports,
+    reservations,
     statements,
     traces,
 )
@@ -65,7 +66,7 @@ def make_app(service: Service, *, metrics_folder: str | None = None) -> FastAPI:
     )
     app.state.service, app.state.measures = service, Measures(metrics_folder)
     app.state.routes = []
-    money = (quote, accounts, credits, budgets, reports, lessons, statements, exports, prices)
+    money = (quote, accounts, credits, budgets, reservations, reports, lessons, statements, exports, prices)
     for part in (events, traces, *money, quarantine, keys, health):
         app.include_router(part.router)
         app.state.routes += part.router.routes

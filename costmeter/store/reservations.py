@@ -60,7 +60,7 @@ def of_call(connection: Connection, account: str, identity: bytes) -> Reservatio
     return _read(row) if row else None
 
 
-def listed_newest_first(
+def newest(
     connection: Connection, account: str, state: str | None, *, before: bytes | None = None, limit: int
 ) -> list[Reservation]:
     """The newest reservations of an account, of all states or of one; those older than a given one."""

@@ -53,7 +53,9 @@ def standing(engine: Engine, account: str = "default") -> dict[tuple[str, str], 
     with reading(engine) as connection:
         names = {one.budget.number: one.budget.name for one in budgets.in_force(connection, [account])}
         rows = budgets.of_account(connection, account)
-    return {(names[key.number], f"{key.starts_at:%m-%d}"): (row.spent, row.reserved) for key, row in sorted(rows.items())}
+    return {
+        (names[key.number], f"{key.starts_at:%m-%d}"): (row.spent, row.reserved) for key, row in sorted(rows.items())
+    }
 
 
 def check_reserved(engine: Engine, account: str = "default") -> None:
