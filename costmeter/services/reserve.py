@@ -50,7 +50,7 @@ class Ask(NamedTuple):
 
 
 class _RefusedError(Exception):
-    """Ends a transaction in which a budget refused, so that nothing of it is kept."""
+    """Takes back what was held before a budget refused."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__()
@@ -74,14 +74,15 @@ def reserve(engine: Engine, ask: Ask, *, now: datetime) -> Reservation | Refusal
     except _RefusedError:
         pass  # perhaps for what nobody holds any more
 
-    def after_expiry(connection: Connection) -> Reservation:
+    def after_expiry(connection: Connection) -> Reservation | Refusal:
         reservations.expire(connection, asked.account, now)
-        return _hold(connection, asked, stopping)
+        try:
+            with connection.begin_nested():
+                return _hold(connection, asked, stopping)
+        except _RefusedError as refused:
+            return refused.refusal
 
-    try:
-        return in_transaction(engine, after_expiry)
-    except _RefusedError as refused:
-        return refused.refusal
+    return in_transaction(engine, after_expiry)
 
 
 def _checked(ask: Ask, now: datetime) -> Reservation:

@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import Engine, event, text, update
 
 from costmeter.core.errors import ConflictError, InputError, NotFoundError
@@ -20,6 +22,7 @@ from costmeter.services.verify import verify
 from costmeter.store.engine import in_transaction
 from costmeter.store.tables import BudgetPeriodRow, ReservationRow
 from tests.make import MILLION, NOW, an_event, at, counted, post, record, record_and_post, rows, set_up_account, usd
+from tests.services.reservation_machine import ReservationMachine
 from tests.services.reserving import a_budget, ask, check_reserved, later, refused, reserved, standing
 
 MARCH = ("all", "03-01")
@@ -336,3 +339,11 @@ def test_a_sum_that_is_wrong_keeps_no_call_from_being_posted(engine: Engine) -> 
         connection.execute(text("UPDATE budget_period SET reserved = 1"))
     record_and_post(engine, an_event("e1"))
     assert standing(engine) == {MARCH: (usd("1.10"), 0)}
+
+
+def test_what_is_reserved_is_what_the_model_says_whatever_is_done(engine: Engine) -> None:
+    examples = 40 if engine.dialect.name == "sqlite" else 25
+    run_state_machine_as_test(
+        lambda: ReservationMachine(engine),  # type: ignore[arg-type]  # anything that makes a machine
+        settings=settings(max_examples=examples, stateful_step_count=25, deadline=None),
+    )
