@@ -8,7 +8,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterable
 
-from benchmarks import capture, posting, price_litellm, price_quote, quarter, repricing, row, size, verifying
+from benchmarks import capture, posting, price_litellm, price_quote, quarter, repricing, reserving, row, size, verifying
 from benchmarks.bulk import compare as bulk
 from benchmarks.exports import compare as exports
 from benchmarks.growth import compare as growth
@@ -52,6 +52,10 @@ def _posting(_: int | None) -> Iterable[str]:
     return posting.lines()
 
 
+def _reserving(_: int | None) -> Iterable[str]:
+    return reserving.lines()
+
+
 def _growth(calls: int | None) -> Iterable[str]:
     return growth.lines(calls or growth.CALLS)
 
@@ -93,6 +97,7 @@ BENCHMARKS: dict[str, Callable[[int | None], Iterable[str]]] = {
     "repricing": _repricing,
     "capture": _capture,
     "posting": _posting,
+    "reserving": _reserving,
     "growth": _growth,
     "exports": _exports,
     "verifying": _verifying,

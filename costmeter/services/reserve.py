@@ -122,11 +122,11 @@ def _budgets(engine: Engine, name: str, ask: Ask) -> list[Budget]:
 
 def _hold(connection: Connection, asked: Reservation, stopping: Sequence[Hold]) -> Reservation:
     """Keep the reservation and hold back its parts, one after the other; raises where one of them does not fit."""
-    if asked.identity is not None:
+    while not reservations.add(connection, asked):
+        assert asked.identity is not None
         first = reservations.of_call(connection, asked.account, asked.identity)
-        if first is not None:
+        if first is not None:  # else it was given back in between
             return _same(first, asked)
-    reservations.add(connection, asked)
     for hold in stopping:
         standing = reservations.hold(connection, asked.account, hold)
         if standing is not None:

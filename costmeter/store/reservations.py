@@ -18,7 +18,6 @@ from sqlalchemy import (
     delete,
     exists,
     false,
-    insert,
     literal_column,
     select,
     update,
@@ -33,7 +32,7 @@ from costmeter.store.budget_tables import BudgetPeriodRow, ReservationRow
 from costmeter.store.budgets import PeriodKey, Spent
 from costmeter.store.bulk import listed, probed
 from costmeter.store.keys import key_before
-from costmeter.store.tables import IdentityRow, PendingRow
+from costmeter.store.tables import IdentityRow, PendingRow, Table
 
 _COLUMNS = tuple(getattr(ReservationRow, name) for name in Reservation._fields)
 # Written out, not bound: an index of some states serves only a query that says so when it is planned.
@@ -42,9 +41,11 @@ _STANDS = ReservationRow.state.in_([literal_column(f"'{OPEN}'"), literal_column(
 CHUNK = 5_000  # reservations of one statement: SQLite binds 32,766 values
 
 
-def add(connection: Connection, reservation: Reservation) -> None:
+def add(connection: Connection, reservation: Reservation) -> bool:
+    """Keep a reservation; False, and nothing is kept, where its call has one that is open or was settled."""
     row = reservation._asdict() | {"parts": [[*_written(part)] for part in reservation.parts]}
-    connection.execute(insert(ReservationRow), row)
+    added = _insert(connection, ReservationRow).on_conflict_do_nothing().returning(ReservationRow.reservation_id)
+    return connection.execute(added, row).one_or_none() is not None
 
 
 def get(connection: Connection, account: str, reservation_id: bytes) -> Reservation | None:
@@ -178,9 +179,12 @@ def save_reserved(connection: Connection, held: Mapping[PeriodKey, int]) -> None
 
 def make_period(connection: Connection, key: PeriodKey, left: int) -> None:
     """Make the row of a period that nothing is spent of, with this room; nothing where it is there."""
-    of_dialect = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     row = {**key._asdict(), "spent": 0, "room": left, "reserved": 0}
-    connection.execute(of_dialect(BudgetPeriodRow).values(row).on_conflict_do_nothing())
+    connection.execute(_insert(connection, BudgetPeriodRow).on_conflict_do_nothing(), row)
+
+
+def _insert(connection: Connection, table: type[Table]) -> Any:
+    return (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(table)
 
 
 def _of_period(account: str, number: int, starts_at: datetime) -> Any:
