@@ -8,7 +8,19 @@ import platform
 import sys
 from collections.abc import Callable, Iterable
 
-from benchmarks import capture, posting, price_litellm, price_quote, quarter, repricing, reserving, row, size, verifying
+from benchmarks import (
+    budgets,
+    capture,
+    posting,
+    price_litellm,
+    price_quote,
+    quarter,
+    repricing,
+    reserving,
+    row,
+    size,
+    verifying,
+)
 from benchmarks.bulk import compare as bulk
 from benchmarks.exports import compare as exports
 from benchmarks.growth import compare as growth
@@ -56,6 +68,10 @@ def _reserving(_: int | None) -> Iterable[str]:
     return reserving.lines()
 
 
+def _budgets(_: int | None) -> Iterable[str]:
+    return budgets.lines()
+
+
 def _growth(calls: int | None) -> Iterable[str]:
     return growth.lines(calls or growth.CALLS)
 
@@ -97,6 +113,7 @@ BENCHMARKS: dict[str, Callable[[int | None], Iterable[str]]] = {
     "repricing": _repricing,
     "capture": _capture,
     "posting": _posting,
+    "budgets": _budgets,
     "reserving": _reserving,
     "growth": _growth,
     "exports": _exports,

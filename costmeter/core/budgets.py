@@ -20,6 +20,7 @@ TOKENS = "tokens"  # the unit that is not a currency
 ACTUAL, FORECAST = "actual", "forecast"
 FILTERS = ("project", "user", "api_key", "model")  # besides tag:NAME
 FIRST_START = datetime(2000, 1, 1, tzinfo=UTC)  # before it some zone's days began between quarter hours
+KEPT = 65_536  # combinations of values whose budgets are remembered
 DEFAULT_THRESHOLDS = ("80%", "100%")
 
 _OWN_LENGTH = re.compile(r"([1-9]\d{0,3})([dh])", re.ASCII)
@@ -63,6 +64,12 @@ class Budget(NamedTuple):
     def matches(self, attribution: Mapping[str, str | None]) -> bool:
         """Whether it counts a call of this project, user, api_key, model and tag:NAME."""
         return all(attribution.get(name) == value for name, value in self.filters.items())
+
+    def crosses(self, before: int, after: int) -> bool:
+        """Whether spend that moves so crosses a threshold of actual spend, up or down."""
+        return any(
+            before < one.amount <= after or after < one.amount <= before for one in self.thresholds if one.of == ACTUAL
+        )
 
     def period_of(self, instant: datetime) -> Period | None:
         """The period that an instant is in: whole, but within the budget's own start and end; None outside them."""
@@ -222,16 +229,22 @@ class Matcher:
             values = tuple(budget.filters[self.keys[place]] for place in places)
             self._groups.setdefault(places, {}).setdefault(values, []).append(budget)
         self._getters = [_getter(key) for key in self.keys]
+        self._found: dict[tuple[str | None, ...], list[Budget]] = {}
 
     def values(self, event: UsageEvent) -> tuple[str | None, ...]:
         """What a call has of the keys that the budgets filter by."""
         return tuple(get(event) for get in self._getters)
 
-    def matching(self, values: Sequence[str | None]) -> list[Budget]:
+    def matching(self, values: tuple[str | None, ...]) -> list[Budget]:
         """The budgets that count the calls which have these values."""
-        found: list[Budget] = []
-        for places, budgets in self._groups.items():
-            found += budgets.get(tuple(values[place] for place in places), ())
+        found = self._found.get(values)
+        if found is None:
+            found = []
+            for places, budgets in self._groups.items():
+                found += budgets.get(tuple(values[place] for place in places), ())
+            if len(self._found) >= KEPT:
+                self._found.clear()
+            self._found[values] = found
         return found
 
 

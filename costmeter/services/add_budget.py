@@ -29,7 +29,7 @@ from costmeter.core.errors import ConflictError, InputError
 from costmeter.core.events import check_account, check_said
 from costmeter.core.periods import Period, format_instant, zone
 from costmeter.core.secrets import without_secrets
-from costmeter.services.count_budgets import tell_crossings
+from costmeter.services.count_budgets import Movement, tell_crossings
 from costmeter.store import accounts, audit, budget_sums, budgets, detached
 from costmeter.store.accounts import Account, Home
 from costmeter.store.budgets import KeptBudget, PeriodKey
@@ -128,7 +128,7 @@ def _count(connection: Connection, account: Account, budget: Budget, now: dateti
     budgets.save_spent(connection, rows)
     present = budget.period_of(now)
     if present in spent:
-        tell_crossings(connection, account.account, budget, present, 0, spent[present], now)
+        tell_crossings(connection, Movement(account.account, budget, present, 0, spent[present]), now)
 
 
 def budget_change(budget: Budget) -> dict[str, Any]:

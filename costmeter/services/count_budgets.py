@@ -29,12 +29,14 @@ from costmeter.store.budgets import PeriodKey
 KIND = "budget"
 
 
-class _Moved(NamedTuple):
-    """A period of a budget, and by how much its spend moved."""
+class Movement(NamedTuple):
+    """What was spent of a budget in a period before, and what is after."""
 
+    account: str
     budget: Budget
     period: Period
-    amount: int
+    before: int
+    after: int
 
 
 class Tally:
@@ -62,14 +64,19 @@ class Tally:
         sums[0] += charge["cost"] or 0
         sums[1] += charge["sign"] * (hit + miss + output)
 
-    def moved(self) -> Iterator[_Moved]:
-        """The periods whose spend it moves; one may come in parts."""
+    def moved(self) -> Iterator[tuple[Budget, Period, int]]:
+        """Each period of each budget whose spend it moves, and by how much."""
+        sums: dict[int, tuple[Budget, dict[int, int]]] = {}
         for values, quarters in self._sums.items():
             for budget in self._matcher.matching(values):
                 of_unit = 1 if budget.unit == TOKENS else 0
-                sums = {quarter: amounts[of_unit] for quarter, amounts in quarters.items() if amounts[of_unit]}
-                for period, amount in by_period(budget, sums).items():
-                    yield _Moved(budget, period, amount)
+                _, amounts = sums.setdefault(budget.number, (budget, {}))
+                for quarter, added in quarters.items():
+                    amounts[quarter] = amounts.get(quarter, 0) + added[of_unit]
+        for budget, amounts in sums.values():
+            for period, amount in by_period(budget, amounts).items():
+                if amount:
+                    yield budget, period, amount
 
 
 def count_budgets(connection: Connection, tallies: Collection[Tally], now: datetime) -> None:
@@ -78,38 +85,32 @@ def count_budgets(connection: Connection, tallies: Collection[Tally], now: datet
     In the transaction of the charges and under the locks of their accounts. What the calls had reserved is given back.
     """
     held = settle_posted(connection, {tally.account: tally.posted for tally in tallies if tally.posted}, now)
-    moved: dict[PeriodKey, _Moved] = {}
-    for tally in tallies:
-        for move in tally.moved():
-            assert move.period.start is not None
-            key = PeriodKey(tally.account, move.budget.number, move.period.start)
-            before = moved.get(key)
-            moved[key] = move if before is None else before._replace(amount=before.amount + move.amount)
-    if held:
-        reservations.lock_periods(connection, sorted(moved.keys() | held.keys()))
-    keys = sorted(moved)  # in one order everywhere, as reservations lock these rows too
-    found = budgets.periods(connection, keys)
-    spent = {key: found[key].spent if key in found else 0 for key in keys}
-    after = {key: spent[key] + moved[key].amount for key in keys}
-    budgets.save_spent(connection, {key: (after[key], room(moved[key].budget, after[key])) for key in keys})
+    moved = [(tally.account, *move) for tally in tallies for move in tally.moved()]
+    if not moved and not held:
+        return
+    keys = [PeriodKey(account, budget.number, period.start) for account, budget, period, _ in moved if period.start]
+    if held:  # in one order, as whoever reserves locks these rows too
+        reservations.lock_periods(connection, [*(held.keys() | set(keys))])
+    found, rows = budgets.periods(connection, keys), {}
+    for key, (account, budget, period, amount) in sorted(zip(keys, moved, strict=True)):
+        before = found[key].spent if key in found else 0
+        after = before + amount
+        rows[key] = (after, room(budget, after))
+        if budget.crosses(before, after):
+            tell_crossings(connection, Movement(account, budget, period, before, after), now)
+    budgets.save_spent(connection, rows)
     reservations.give_back(connection, held)
-    for key in keys:
-        tell_crossings(connection, key.account, moved[key].budget, moved[key].period, spent[key], after[key], now)
 
 
-def tell_crossings(
-    connection: Connection, account: str, budget: Budget, period: Period, before: int, after: int, now: datetime
-) -> None:
+def tell_crossings(connection: Connection, moved: Movement, now: datetime) -> None:
     """Raise the thresholds of actual spend that were crossed on the way up, recover those on the way down."""
-    up, down = crossed(budget, before, after)
-    for threshold in up:
-        facts = budget_facts(budget, period, threshold, after, now)
-        crossing = crossing_of(account, budget, period, threshold)
-        alerts.raise_once(connection, crossing, KIND, facts, now=now, channels=budget.channels)
-    for threshold in down:
-        facts = budget_facts(budget, period, threshold, after, now)
-        crossing = crossing_of(account, budget, period, threshold)
-        alerts.recover(connection, crossing, KIND, facts, now=now, channels=budget.channels)
+    budget = moved.budget
+    up, down = crossed(budget, moved.before, moved.after)
+    for thresholds, tell in ((up, alerts.raise_once), (down, alerts.recover)):
+        for threshold in thresholds:
+            facts = budget_facts(budget, moved.period, threshold, moved.after, now)
+            crossing = crossing_of(moved.account, budget, moved.period, threshold)
+            tell(connection, crossing, KIND, facts, now=now, channels=budget.channels)
 
 
 def crossing_of(account: str, budget: Budget, period: Period, threshold: Threshold) -> Crossing:

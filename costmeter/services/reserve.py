@@ -116,7 +116,7 @@ def _budgets(engine: Engine, name: str, ask: Ask) -> list[Budget]:
         if not account.budgets:
             return []
         matcher = budgets.matcher(connection, account)
-    found = matcher.matching([scope.get(key) for key in matcher.keys])
+    found = matcher.matching(tuple(scope.get(key) for key in matcher.keys))
     return [budget for budget in found if budget.stops]
 
 

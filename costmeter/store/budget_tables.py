@@ -61,8 +61,8 @@ class BudgetPeriodRow(Table):
     )
 
     account: Mapped[str] = mapped_column(String(64), primary_key=True)
+    starts_at: Mapped[datetime] = mapped_column(primary_key=True)  # before the number: posting reads the present ones
     number: Mapped[int] = mapped_column(Integer, primary_key=True)
-    starts_at: Mapped[datetime] = mapped_column(primary_key=True)
     spent: Mapped[int] = mapped_column(ExactTotal)
     room: Mapped[int]
     reserved: Mapped[int]

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, and_, delete, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from costmeter.core.budgets import Budget, Matcher, parse_threshold
 from costmeter.core.errors import NotFoundError
+from costmeter.store import bulk
 from costmeter.store.accounts import Account
 from costmeter.store.budget_tables import BudgetPeriodRow, BudgetRow
-from costmeter.store.bulk import among, listed
+from costmeter.store.bulk import among
 from costmeter.store.tables import AccountRow
 
-CHUNK = 5_000  # rows of one statement: SQLite binds 32,766 values
 CACHED = 10_000  # accounts whose budgets a process keeps
 
 
@@ -53,6 +52,7 @@ _COLUMNS = (
     BudgetRow.created_at,
     BudgetRow.created_by,
 )
+_PERIOD = tuple(getattr(BudgetPeriodRow, name) for name in (*PeriodKey._fields, *Spent._fields))
 _matchers: WeakKeyDictionary[Engine, dict[str, tuple[int, Matcher]]] = WeakKeyDictionary()
 
 
@@ -123,45 +123,30 @@ def _say_changed(connection: Connection, account: str) -> None:
     connection.execute(update(AccountRow).where(AccountRow.account == account).values(budgets=AccountRow.budgets + 1))
 
 
-def periods(connection: Connection, keys: Sequence[PeriodKey]) -> dict[PeriodKey, Spent]:
+def periods(connection: Connection, keys: Collection[PeriodKey]) -> dict[PeriodKey, Spent]:
     """What is spent and reserved in these periods; one that has no row is left out."""
-    columns = [BudgetPeriodRow.__table__.columns[name] for name in PeriodKey._fields]
-    found: dict[PeriodKey, Spent] = {}
-    for some in _chunks(keys):
-        given = listed(connection, columns, [tuple(key) for key in some])
-        query = select(*columns, BudgetPeriodRow.spent, BudgetPeriodRow.reserved).join(
-            given, and_(*(column == given.c[column.key] for column in columns))
-        )
-        found |= {PeriodKey(*row[:3]): Spent(row[3], row[4]) for row in connection.execute(query)}
+    if not keys:
+        return {}
+    # Of all these accounts what begins at any of these instants: few more rows, and a statement that is made once.
+    query = select(*_PERIOD).where(
+        among(connection, BudgetPeriodRow.account, {key.account for key in keys}),
+        BudgetPeriodRow.starts_at.in_({key.starts_at for key in keys}),
+    )
+    wanted, found = set(keys), {}
+    for account, number, starts_at, spent, reserved in connection.execute(query):
+        key = PeriodKey(account, number, starts_at)
+        if key in wanted:
+            found[key] = Spent(spent, reserved)
     return found
 
 
 def of_account(connection: Connection, account: str) -> dict[PeriodKey, Spent]:
     """Every period of an account's budgets that has a row."""
-    query = select(*(getattr(BudgetPeriodRow, name) for name in (*PeriodKey._fields, *Spent._fields)))
-    query = query.where(BudgetPeriodRow.account == account)
+    query = select(*_PERIOD).where(BudgetPeriodRow.account == account)
     return {PeriodKey(*row[:3]): Spent(row[3], row[4]) for row in connection.execute(query)}
 
 
 def save_spent(connection: Connection, rows: Mapping[PeriodKey, tuple[int, int]]) -> None:
     """Write what is spent in periods, and the room that leaves; what is reserved is left as it is."""
-    names = (*PeriodKey._fields, "spent", "room", "reserved")
-    columns = [BudgetPeriodRow.__table__.columns[name] for name in names]
-    for some in _chunks(list(rows)):
-        values = [(*key, *rows[key], 0) for key in some]
-        if connection.dialect.name == "postgresql":
-            given = listed(connection, columns, values)
-            added: Any = postgresql.insert(BudgetPeriodRow).from_select(names, select(*given.c))
-        else:
-            added = sqlite.insert(BudgetPeriodRow)
-        moved = {name: added.excluded[name] for name in ("spent", "room")}
-        upsert = added.on_conflict_do_update(index_elements=PeriodKey._fields, set_=moved)
-        if connection.dialect.name == "postgresql":
-            connection.execute(upsert)
-        else:
-            connection.execute(upsert, [dict(zip(names, value, strict=True)) for value in values])
-
-
-def _chunks(keys: Sequence[PeriodKey]) -> Iterator[Sequence[PeriodKey]]:
-    for first in range(0, len(keys), CHUNK):
-        yield keys[first : first + CHUNK]
+    values = [(key.account, key.starts_at, key.number, *moved, 0) for key, moved in rows.items()]
+    bulk.put(connection, BudgetPeriodRow, ("spent", "room"), values)

@@ -50,12 +50,12 @@ def _create_budgets() -> None:
     op.create_table(
         "budget_period",
         sa.Column("account", sa.String(64), nullable=False),
-        sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("starts_at", instant, nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("spent", total, nullable=False),
         sa.Column("room", sa.BigInteger(), nullable=False),
         sa.Column("reserved", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("account", "number", "starts_at"),
+        sa.PrimaryKeyConstraint("account", "starts_at", "number"),
         sa.ForeignKeyConstraint(["account", "number"], ["budget.account", "budget.number"]),
         sa.CheckConstraint("reserved >= 0", name="budget_period_reserves"),
     )
