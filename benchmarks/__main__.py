@@ -16,6 +16,7 @@ from benchmarks import (
     price_quote,
     quarter,
     repricing,
+    reserving,
     row,
     size,
     verifying,
@@ -65,6 +66,10 @@ def _capture(_: int | None) -> Iterable[str]:
 
 def _posting(_: int | None) -> Iterable[str]:
     return posting.lines()
+
+
+def _reserving(_: int | None) -> Iterable[str]:
+    return reserving.lines()
 
 
 def _budgets(_: int | None) -> Iterable[str]:
@@ -121,6 +126,7 @@ BENCHMARKS: dict[str, Callable[[int | None], Iterable[str]]] = {
     "capture": _capture,
     "posting": _posting,
     "budgets": _budgets,
+    "reserving": _reserving,
     "growth": _growth,
     "exports": _exports,
     "verifying": _verifying,

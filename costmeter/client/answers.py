@@ -149,6 +149,32 @@ class Quote(msgspec.Struct, frozen=True):
     total: str
 
 
+class BudgetPeriod(msgspec.Struct, frozen=True, rename={"start": "from"}):
+    """A budget by its number, and where its period starts."""
+
+    number: int
+    start: str
+
+
+class Reservation(msgspec.Struct, frozen=True):
+    """What somebody may spend until it expires; without an id where no budget stops the scope.
+
+    `ended_now` is told where it was settled or released: False where it had ended before.
+    """
+
+    reservation_id: str | None
+    account: str
+    owner: str
+    cost: str
+    tokens: int
+    state: str
+    budgets: list[BudgetPeriod]
+    reserved_at: str
+    expires_at: str
+    ended_at: str | None
+    ended_now: bool | None = None
+
+
 class Item(msgspec.Struct, frozen=True):
     """Something that could not be used, and why."""
 

@@ -17,6 +17,7 @@ from costmeter.jobs.job import DAY, Job
 from costmeter.prices.check import problems
 from costmeter.reports.digest import digest_report
 from costmeter.services.expire_credits import expire_credits
+from costmeter.services.expire_reservations import expire_reservations, forget_reservations
 from costmeter.services.keep_told import Outbox
 from costmeter.services.make_partitions import make_partitions
 from costmeter.services.post_all import post_all
@@ -62,6 +63,8 @@ def all_jobs(
         Job("post", "post calls that no other process has posted", lambda: _post(engine, book, clock()), MINUTE),
         Job("watch", "raise and recover alerts", lambda: _watch(engine, book, limits, clock()), 5 * MINUTE),
         Job("expire", "book the expiry of grants", lambda: _expire(engine, book, clock()), HOUR, 5 * MINUTE),
+        Job("reservations", "end reservations that have expired", lambda: _end_expired(engine, clock()), MINUTE),
+        Job("forget", "delete reservations that ended long ago", lambda: _forget(engine, clock()), HOUR, 10 * MINUTE),
         Job("verify", "check the promises on what is new", lambda: _verify(engine, clock()), DAY, night),
         Job("prices", "check the price book and its calendars", lambda: _check_prices(book, clock()), DAY, night),
     ]
@@ -103,6 +106,14 @@ def _watch(engine: Engine, book: PriceBook, limits: Limits, now: datetime) -> Do
 
 def _expire(engine: Engine, book: PriceBook, now: datetime) -> Done:
     return Done(f"booked the expiry of grants of {len(expire_credits(engine, book=book, now=now)):,} accounts")
+
+
+def _end_expired(engine: Engine, now: datetime) -> Done:
+    return Done(f"ended {expire_reservations(engine, now=now):,} reservations that had expired")
+
+
+def _forget(engine: Engine, now: datetime) -> Done:
+    return Done(f"deleted {forget_reservations(engine, now=now):,} reservations that had ended")
 
 
 def _verify(engine: Engine, now: datetime) -> Done:

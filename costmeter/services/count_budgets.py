@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -20,7 +20,8 @@ from costmeter.core.budgets import (
 )
 from costmeter.core.events import UsageEvent
 from costmeter.core.periods import QUARTER_MICROS, Period, format_instant, to_micros
-from costmeter.store import alerts, budgets
+from costmeter.services.settle_reservation import settle_posted
+from costmeter.store import alerts, budgets, reservations
 from costmeter.store.accounts import Account
 from costmeter.store.alerts import Crossing
 from costmeter.store.budgets import PeriodKey
@@ -44,6 +45,8 @@ class Tally:
     def __init__(self, account: str, matcher: Matcher) -> None:
         self.account, self._matcher = account, matcher
         self._sums: dict[tuple[str | None, ...], dict[int, list[int]]] = {}
+        self._stops = any(budget.stops for budget in matcher.budgets)
+        self.posted: list[str] = []  # the calls charged for the first time, where they may have reservations
 
     @classmethod
     def of(cls, connection: Connection, account: Account) -> Tally | None:
@@ -53,6 +56,8 @@ class Tally:
     def add(self, charge: Mapping[str, Any], event: UsageEvent) -> None:
         """Add one charge, a reversal included, of an event that was measured."""
         assert event.usage is not None
+        if self._stops and charge["revision"] == 1 and event.event_id is not None:
+            self.posted.append(event.event_id)
         hit, miss, output = event.usage[:3]
         quarters = self._sums.setdefault(self._matcher.values(event), {})
         sums = quarters.setdefault(to_micros(event.completed_at) // QUARTER_MICROS, [0, 0])
@@ -74,15 +79,18 @@ class Tally:
                     yield budget, period, amount
 
 
-def count_budgets(connection: Connection, tallies: Iterable[Tally], now: datetime) -> None:
+def count_budgets(connection: Connection, tallies: Collection[Tally], now: datetime) -> None:
     """Add what was tallied to the budgets' periods, and raise or recover the alerts of thresholds that it crosses.
 
-    In the transaction of the charges and under the locks of their accounts.
+    In the transaction of the charges and under the locks of their accounts. What the calls had reserved is given back.
     """
+    held = settle_posted(connection, {tally.account: tally.posted for tally in tallies if tally.posted}, now)
     moved = [(tally.account, *move) for tally in tallies for move in tally.moved()]
-    if not moved:
+    if not moved and not held:
         return
     keys = [PeriodKey(account, budget.number, period.start) for account, budget, period, _ in moved if period.start]
+    if held:  # in one order, as whoever reserves locks these rows too
+        reservations.lock_periods(connection, [*(held.keys() | set(keys))])
     found, rows = budgets.periods(connection, keys), {}
     for key, (account, budget, period, amount) in sorted(zip(keys, moved, strict=True)):
         before = found[key].spent if key in found else 0
@@ -91,6 +99,7 @@ def count_budgets(connection: Connection, tallies: Iterable[Tally], now: datetim
         if budget.crosses(before, after):
             tell_crossings(connection, Movement(account, budget, period, before, after), now)
     budgets.save_spent(connection, rows)
+    reservations.give_back(connection, held)
 
 
 def tell_crossings(connection: Connection, moved: Movement, now: datetime) -> None:

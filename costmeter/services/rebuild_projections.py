@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine
 from costmeter.core.errors import FrozenError
 from costmeter.core.periods import Period
 from costmeter.services.check_budgets import rebuild_budgets
+from costmeter.services.check_reserved import rebuild_reserved
 from costmeter.store import accounts, detached, projections, rollups
 from costmeter.store.bulk import Batch
 from costmeter.store.engine import in_transaction, reading
@@ -48,6 +49,7 @@ def _rebuild(connection: Connection, name: str) -> None:
     detached.refuse_period(connection, [name], Period(None, None))
     projections.rebuild(connection, account)
     rebuild_budgets(connection, account)
+    rebuild_reserved(connection, account)
 
 
 def _roll_up(connection: Connection, name: str) -> None:

@@ -16,6 +16,7 @@ OPERATIONS = {
     "export_charges", "export_usage", "export_focus", "export_journal", "get_statement", "close_month",
     "list_prices", "check_prices", "get_price", "get_price_history", "list_items", "get_item",
     "replay_items", "discard_items", "create_key", "list_keys", "rotate_key", "revoke_key", "list_audit", "is_alive",
+    "reserve", "settle_reservation", "release_reservation", "list_reservations",
     "is_ready", "get_version", "get_metrics", "get_problem",
 }  # fmt: skip
 
@@ -51,6 +52,7 @@ def test_every_example_works_as_it_stands(sqlite_api: Api) -> None:
         "add_budget": 201,
         "void_credit": 200,
         "close_month": 201,
+        "reserve": 200,  # no budget stops it
         "replay_items": 200,
         "discard_items": 404,  # nothing is in quarantine
         "create_key": 201,
