@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(sys.executable).with_name("costmeter")
 TOP_LEVEL = {
     "record", "report", "export", "balance", "credit", "account", "quote", "prices", "quarantine", "verify", "db",
-    "simulate", "demo", "doctor", "flush", "reprice", "keys", "audit", "serve", "scheduler",
+    "simulate", "demo", "doctor", "flush", "reprice", "keys", "audit", "serve", "scheduler", "watch",
     "statement", "close", "import", "reconcile", "lessons",
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from costmeter.core.periods import format_instant
-from costmeter.core.watch import Limits
+from costmeter.core.watch import Thresholds
 from costmeter.jobs.job import DAY, Job
 from costmeter.jobs.jobs import all_jobs
 from costmeter.services.expire_credits import expire_credits
@@ -28,7 +28,7 @@ def done(engine: Engine, name: str, now: str = NOW) -> Done:
     """What a job says when it is done at an instant."""
     jobs = {
         job.name: job
-        for job in all_jobs(engine, book=book(), limits=Limits(), nightly_at=time(2, 17), clock=lambda: at(now))
+        for job in all_jobs(engine, book=book(), thresholds=Thresholds(), nightly_at=time(2, 17), clock=lambda: at(now))
     }
     return jobs[name].work()
 
