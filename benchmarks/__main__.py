@@ -8,9 +8,23 @@ import platform
 import sys
 from collections.abc import Callable, Iterable
 
-from benchmarks import capture, posting, price_litellm, price_quote, quarter, repricing, row, size, verifying, watching
+from benchmarks import (
+    budgets,
+    capture,
+    posting,
+    price_litellm,
+    price_quote,
+    quarter,
+    repricing,
+    reserving,
+    row,
+    size,
+    verifying,
+    watching,
+)
 from benchmarks.bulk import compare as bulk
 from benchmarks.exports import compare as exports
+from benchmarks.foresight import backtest
 from benchmarks.growth import compare as growth
 from benchmarks.recorder import compare, parts, table
 from benchmarks.serving import compare as serving
@@ -54,6 +68,14 @@ def _posting(_: int | None) -> Iterable[str]:
     return posting.lines()
 
 
+def _reserving(_: int | None) -> Iterable[str]:
+    return reserving.lines()
+
+
+def _budgets(_: int | None) -> Iterable[str]:
+    return budgets.lines()
+
+
 def _growth(calls: int | None) -> Iterable[str]:
     return growth.lines(calls or growth.CALLS)
 
@@ -78,6 +100,10 @@ def _quarter(calls: int | None) -> Iterable[str]:
     return quarter.lines(calls or quarter.CALLS)
 
 
+def _forecast(_: int | None) -> Iterable[str]:
+    return backtest.lines()
+
+
 def _size(_: int | None) -> Iterable[str]:
     return size.lines()
 
@@ -99,11 +125,14 @@ BENCHMARKS: dict[str, Callable[[int | None], Iterable[str]]] = {
     "repricing": _repricing,
     "capture": _capture,
     "posting": _posting,
+    "budgets": _budgets,
+    "reserving": _reserving,
     "growth": _growth,
     "exports": _exports,
     "verifying": _verifying,
     "watching": _watching,
     "quarter": _quarter,
+    "forecast": _forecast,
     "size": _size,
     "serving": _serving,
     "recorder": _recorder,

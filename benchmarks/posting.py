@@ -30,7 +30,7 @@ from costmeter.core.ledger import TOPPED_UP, Credit, credit_lines
 from costmeter.prices.read import builtin_book
 from costmeter.services.add_credit import seal_credit
 from costmeter.services.capture import capture
-from costmeter.services.post_charges import open_folds
+from costmeter.services.fold import open_folds
 from costmeter.services.verify import verify
 from costmeter.store import accounts, credits
 from costmeter.store.accounts import Home

@@ -14,7 +14,7 @@ from typing import Any
 
 from costmeter import wiring
 from costmeter.client.client import Client
-from costmeter.core.errors import NoPriceError, ServiceError
+from costmeter.core.errors import NoPriceError, OverBudgetError, ServiceError
 from costmeter.core.pricing import Charge
 from costmeter.core.usage import Usage
 from costmeter.recorder.attribution import attribute
@@ -30,6 +30,7 @@ __all__ = [
     "Client",
     "Counts",
     "NoPriceError",
+    "OverBudgetError",
     "RecordingTransport",
     "ServiceError",
     "__version__",

@@ -60,6 +60,11 @@ class Settings(BaseSettings):
         False, description="true: each record is on the disk before its call returns, and survives a power failure"
     )
 
+    channels: Path | None = Field(
+        None, description="the TOML file of the channels that tell alerts (docs/alerts.md); without it, the log tells"
+    )
+    url: str | None = Field(None, description="the service's public address, which messages link to")
+
     close_grace_hours: int = Field(
         72, ge=0, description="hours after its end for which a month is not closed, as late calls are waited for"
     )

@@ -81,6 +81,7 @@ def _checked(grant: Grant, role: str) -> Grant:
 
 
 Sending = Annotated[Sent, Depends(_sent)]
+Sender = Annotated[Grant, _need(INGEST)]
 Reader = Annotated[Grant, _need(READ)]
 Finance = Annotated[Grant, _need(FINANCE)]
 Admin = Annotated[Grant, _need(ADMIN, everywhere=True)]

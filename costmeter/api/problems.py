@@ -46,6 +46,9 @@ class Kind(NamedTuple):
 KINDS = {
     "body-unreadable": Kind(400, "The body cannot be read", "Send valid JSON, NDJSON or gzip; nothing was kept."),
     "key-missing": Kind(401, "No valid API key", "Send Authorization: Bearer cm_... with a key that has not ended."),
+    "over-budget": Kind(
+        402, "A budget does not cover it", "Ask for less, or again when the budget's period has ended."
+    ),
     "forbidden": Kind(403, "The key may not do this", "Use a key with the role, account or project that is named."),
     "not-found": Kind(404, "Not found", "Check the name; lists show what there is."),
     "method-not-allowed": Kind(405, "This route has no such method", "The Allow header lists those it has."),

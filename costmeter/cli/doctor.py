@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -24,9 +24,11 @@ from costmeter.core.watch import KINDS
 from costmeter.prices.check import problems
 from costmeter.recorder.lane import Lane, size
 from costmeter.recorder.leftovers import losses, survey
-from costmeter.store import accounts, alerts, imported, schema
+from costmeter.store import accounts, alerts, imported, notices, schema
 from costmeter.store.alerts import NO_ACCOUNT
 from costmeter.store.engine import journal_mode, reading
+
+LATELY = timedelta(days=7)
 
 
 class Check(NamedTuple):
@@ -38,9 +40,9 @@ class Check(NamedTuple):
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check the installation: database, price book and spool. Exit 1 where something needs a hand."""
+    """Check the installation: database, price book, channels and spool. Exit 1 where something needs a hand."""
     where = _checked_database() if wiring.settings().server_url is None else _checked_server()
-    checks = [*where, *_checked_prices(), *_checked_spool()]
+    checks = [*where, *_checked_prices(), *_checked_channels(), *_checked_spool()]
     if as_json:
         print_json({"checks": [check._asdict() for check in checks]})
     else:
@@ -60,6 +62,7 @@ def _checked_database() -> Iterator[Check]:
                 yield from _frozen_accounts(engine)
                 yield from _counted_twice(engine)
                 yield from _standing_alerts(engine)
+                yield from _given_up(engine)
             if engine.dialect.name == "sqlite":
                 yield Check("SQLite", "yes", f"{sqlite3.sqlite_version}, journal {journal_mode()}")
     except CostmeterError as error:
@@ -101,6 +104,26 @@ def _standing_alerts(engine: Engine) -> Iterator[Check]:
         for alert in alerts.standing_of(connection, [NO_ACCOUNT], KINDS):
             since = format_instant(alert.raised_at)
             yield Check("watch", "note", f"{alert.rule} ({alert.threshold}) since {since}; see: costmeter watch")
+
+
+def _given_up(engine: Engine) -> Iterator[Check]:
+    """What was not told, lately."""
+    with reading(engine) as connection:
+        found = notices.given_up_since(connection, datetime.now(UTC) - LATELY)
+    for channel, count in sorted(found.items()):
+        remedy = "see: costmeter alerts deliveries --state given_up; once it is mended: costmeter alerts retry"
+        yield Check(
+            "alerts", "no", f"channel {channel} was given up for {count:,} notices of {LATELY.days} days; {remedy}"
+        )
+
+
+def _checked_channels() -> Iterator[Check]:
+    try:
+        found = wiring.channels()
+    except CostmeterError as error:
+        yield Check("channels", "no", str(error))
+        return
+    yield Check("channels", "yes", f"notices are told through {', '.join(sorted(found.by_name))}")
 
 
 def _checked_prices() -> Iterator[Check]:

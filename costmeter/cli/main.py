@@ -15,14 +15,18 @@ from typer.exceptions import TyperException
 from costmeter import __version__
 from costmeter.cli import (
     account,
+    alerts,
     audit,
     balance,
+    budget,
     credit,
     db,
     demo,
+    digest,
     doctor,
     export,
     flush,
+    forecast,
     imports,
     keys,
     lessons,
@@ -50,6 +54,8 @@ app = typer.Typer(
 app.command()(record.record)
 app.command()(report.report)
 app.command()(lessons.lessons)
+app.command()(forecast.forecast)
+app.command()(digest.digest)
 app.command()(reprice.reprice)
 app.command()(statement.statement)
 app.command()(statement.close)
@@ -59,6 +65,8 @@ app.command()(balance.balance)
 app.add_typer(reconcile.app, name="reconcile")
 app.add_typer(credit.app, name="credit")
 app.add_typer(account.app, name="account")
+app.add_typer(budget.app, name="budget")
+app.add_typer(alerts.app, name="alerts")
 app.command()(quote.quote)
 app.add_typer(prices.app, name="prices")
 app.add_typer(quarantine.app, name="quarantine")

@@ -117,6 +117,25 @@ class Spend(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
     totals: dict[str, Any]
 
 
+class Forecast(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
+    """What a month will come to, and how long the balance lasts; None with a `reason` where nothing can be told."""
+
+    account: str
+    month: str
+    start: str
+    end: str
+    timezone: str
+    as_of: str
+    unit: str
+    where: dict[str, str]
+    spent: str | int
+    unpriced: int
+    forecast: dict[str, Any] | None
+    reason: str | None
+    last_month: dict[str, Any] | None
+    runway: dict[str, Any] | None
+
+
 class Quote(msgspec.Struct, frozen=True):
     """The price of one call, line by line."""
 
@@ -128,6 +147,32 @@ class Quote(msgspec.Struct, frozen=True):
     provisional: bool
     lines: list[dict[str, Any]]
     total: str
+
+
+class BudgetPeriod(msgspec.Struct, frozen=True, rename={"start": "from"}):
+    """A budget by its number, and where its period starts."""
+
+    number: int
+    start: str
+
+
+class Reservation(msgspec.Struct, frozen=True):
+    """What somebody may spend until it expires; without an id where no budget stops the scope.
+
+    `ended_now` is told where it was settled or released: False where it had ended before.
+    """
+
+    reservation_id: str | None
+    account: str
+    owner: str
+    cost: str
+    tokens: int
+    state: str
+    budgets: list[BudgetPeriod]
+    reserved_at: str
+    expires_at: str
+    ended_at: str | None
+    ended_now: bool | None = None
 
 
 class Item(msgspec.Struct, frozen=True):

@@ -20,8 +20,20 @@ from urllib.parse import quote as in_path
 
 import msgspec
 
-from costmeter.client.answers import Account, Balance, Call, Credit, Entry, Item, Quote, Recorded, Spend
-from costmeter.core.errors import ServiceError, SetupError
+from costmeter.client.answers import (
+    Account,
+    Balance,
+    Call,
+    Credit,
+    Entry,
+    Forecast,
+    Item,
+    Quote,
+    Recorded,
+    Reservation,
+    Spend,
+)
+from costmeter.core.errors import OverBudgetError, ServiceError, SetupError
 from costmeter.store.keys import new_id
 
 T = TypeVar("T")
@@ -131,6 +143,11 @@ class Client:
         params: dict[str, Any] = {**asked, "where": list(where)}
         return self._ask("GET", "/v1/reports/spend", Spend, params=params | ({"by": ",".join(by)} if by else {}))
 
+    def forecast(self, account: str | None = None, *, where: Sequence[str] = (), **asked: str) -> Forecast:
+        """What a month will come to and how long the balance lasts; `asked` is month and unit."""
+        params = {**asked, "account": account, "where": list(where)}
+        return self._ask("GET", "/v1/reports/forecast", Forecast, params=params)
+
     def export_charges(self, out: IO[bytes] | Path, **asked: str) -> int:
         """Writes the charges as CSV; returns how many bytes. A file that breaks off raises, and leaves no file."""
         if isinstance(out, Path):
@@ -157,6 +174,43 @@ class Client:
     def quarantine(self, account: str | None = None, state: str = "open") -> Iterator[Item]:
         """What could not be used, newest first."""
         return self._pages("/v1/quarantine", Item, {"account": account, "state": state})
+
+    def reserve(
+        self,
+        *,
+        cost: str,
+        tokens: int,
+        account: str | None = None,
+        event_id: str | None = None,
+        seconds: int | None = None,
+        **scope: Any,
+    ) -> Reservation:
+        """Asks whether a call may be made and holds back what it may cost; OverBudgetError where a budget refuses it.
+
+        `scope` is project, user, api_key, model, tags and currency. With the call's own event id its charge ends the
+        reservation; without it one is made up, so that a request that is sent again reserves once.
+        """
+        asked = {"cost": cost, "tokens": tokens, "event_id": event_id or new_id(), **scope}
+        asked |= {name: value for name, value in (("account", account), ("seconds", seconds)) if value is not None}
+        return self._ask("POST", "/v1/reservations", Reservation, json=asked)
+
+    def settle(self, reservation: Reservation) -> Reservation:
+        """Ends a reservation whose spending is posted, once; nothing is asked for one that has no id."""
+        return self._end(reservation, "settle")
+
+    def release(self, reservation: Reservation) -> Reservation:
+        """Gives a reservation back of which nothing was spent, once; nothing is asked for one that has no id."""
+        return self._end(reservation, "release")
+
+    def reservations(self, account: str | None = None, state: str | None = None) -> Iterator[Reservation]:
+        """The reservations of an account, newest first; of one state, if asked."""
+        return self._pages("/v1/reservations", Reservation, {"account": account, "state": state})
+
+    def _end(self, reservation: Reservation, how: str) -> Reservation:
+        if reservation.reservation_id is None:
+            return reservation
+        path = f"/v1/reservations/{_name(reservation.reservation_id)}/{how}"
+        return self._ask("POST", path, Reservation, params={"account": reservation.account})
 
     def _pages(self, path: str, kind: type[T], params: dict[str, str | None]) -> Iterator[T]:
         """Every row of a list, page after page as they are wanted."""
@@ -212,6 +266,9 @@ def _refusal(answer: Any) -> ServiceError:
     """What a service says of a request that it refuses."""
     try:
         said = answer.json()
+        if said["type"] == "/problems/over-budget":
+            after = answer.headers.get("retry-after")
+            return OverBudgetError(said["detail"], said["refused_by"], None if after is None else int(after))
         return ServiceError(said["detail"], status=answer.status_code, kind=said["type"], field=said.get("field"))
     except (ValueError, KeyError, TypeError):
         return ServiceError(

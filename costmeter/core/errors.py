@@ -11,13 +11,18 @@ CostmeterError
  +- NotClosableError  a month that something stands against closing
  +- FrozenError       the ledger of an account does not add up, and nothing is posted to it
  +- ServiceError      what a costmeter server or DeepSeek refuses, or that it cannot be reached
+ |   +- OverBudgetError   a budget does not cover what was to be spent
  +- FullError         the database has no room for more
+ +- RefusedError      a channel's receiver will never take a message
+ +- UnreachableError  a channel's receiver did not take a message this time
  +- SetupError        the installation: schema, database, missing package
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
 
 from costmeter.core.secrets import without_secrets
 
@@ -99,6 +104,30 @@ class ServiceError(CostmeterError):
         self.status = status
         self.kind = kind  # the `type` of the problem
         self.field = field
+
+
+class OverBudgetError(ServiceError):
+    """A budget does not cover what was to be spent; `budget` says which and how it stands, as the service writes it.
+
+    `retry_after` is the seconds until its period ends; None where it has no end.
+    """
+
+    def __init__(self, message: str, budget: Mapping[str, Any], retry_after: int | None) -> None:
+        super().__init__(message, status=402, kind="/problems/over-budget")
+        self.budget = budget
+        self.retry_after = retry_after
+
+
+class RefusedError(CostmeterError):
+    """The receiver of a channel will never take this message: it is given up at once."""
+
+
+class UnreachableError(CostmeterError):
+    """The receiver of a channel did not take a message this time; perhaps it asks for a pause before the next."""
+
+    def __init__(self, message: str, *, pause: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.pause = pause
 
 
 class SetupError(CostmeterError):

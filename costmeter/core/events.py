@@ -158,6 +158,17 @@ def _usual_texts(body: dict[str, Any]) -> tuple[str | None, ...] | None:
     return found
 
 
+def read_event_id(value: object) -> str | None:
+    """The id that the usage event of a call will be known by; empty, "None" and what is no text are no id."""
+    return _id({"event_id": value}, "event_id")
+
+
+def read_attribution(body: Mapping[str, Any]) -> dict[str, str | None]:
+    """Project, user, api_key, model and tag:NAME of a call, each as its usage event will have it."""
+    texts = {field: _text(body, field) for field in ("project", "user", "api_key", "model")}
+    return texts | {f"tag:{name}": text for name, text in _tags(body.get("tags")).items()}
+
+
 def check_account(value: object, field: str = "account") -> str:
     """An account's name: 1 to 64 printable characters, nothing at its ends to trim."""
     if (

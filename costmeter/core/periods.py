@@ -15,6 +15,7 @@ from costmeter.core.errors import InputError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+QUARTER_MICROS = 900_000_000  # every time zone's hours and days begin at a quarter hour
 # Before and after these some time zone has no date for the instant (a zero time of other languages is 0001-01-01).
 FIRST_INSTANT, LAST_INSTANT = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 

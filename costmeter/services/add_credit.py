@@ -13,8 +13,8 @@ from costmeter.core.ledger import ADDED, GRANTED, KINDS, Credit, credit_lines
 from costmeter.core.money import check_currency, format_amount
 from costmeter.core.periods import MICROSECOND, Period, as_utc, format_instant
 from costmeter.core.secrets import without_secrets
+from costmeter.services.fold import open_folds, write_folds
 from costmeter.services.fold_again import first_affected, fold_again
-from costmeter.services.post_charges import open_folds
 from costmeter.store import accounts, audit, charges, credits, detached
 from costmeter.store.accounts import Home
 from costmeter.store.bulk import Batch
@@ -74,8 +74,7 @@ def book_credit(
         fold_again(fold, since)
     fold.repay()
     fold.expire()
-    fold.write()
-    batch.write()
+    write_folds(batch, [fold], now)
     if new.origin == ADDED:
         audit.add(connection, "credit.add", _subject(booked), credit_change(booked), by=by, at=now, account=new.account)
     return booked, True

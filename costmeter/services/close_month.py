@@ -18,8 +18,8 @@ from costmeter.core.errors import NotClosableError
 from costmeter.core.events import check_said, digest
 from costmeter.core.periods import check_month, format_instant, month_period
 from costmeter.core.statements import Statement
+from costmeter.services.fold import open_folds, write_folds
 from costmeter.services.fold_again import fold_again
-from costmeter.services.post_charges import open_folds
 from costmeter.store import accounts, audit, closings, detached
 from costmeter.store.accounts import Account
 from costmeter.store.blockers import blockers
@@ -102,8 +102,7 @@ def _fold_in_canonical_order(
     fold_again(fold, period.start)
     fold.repay()
     fold.expire()
-    fold.write()
-    batch.write()
+    write_folds(batch, [fold], now)
 
 
 def seal_closing(seq: int, month: str, by: str, reason: str | None) -> bytes:

@@ -13,8 +13,8 @@ from costmeter.core.ledger import CORRECTION, GRANTED, KINDS, TOPPED_UP, correct
 from costmeter.core.money import format_amount
 from costmeter.core.periods import Period, as_utc, format_instant
 from costmeter.services.add_credit import NewCredit, book_credit
+from costmeter.services.fold import open_folds, write_folds
 from costmeter.services.fold_again import fold_again
-from costmeter.services.post_charges import open_folds
 from costmeter.store import accounts, audit, charges, corrections, detached
 from costmeter.store.accounts import Home
 from costmeter.store.bulk import Batch
@@ -96,8 +96,7 @@ def _owe(connection: Connection, account: accounts.Account, correction: Correcti
         fold_again(fold, since)
     fold.repay()
     fold.expire()
-    fold.write()
-    batch.write()
+    write_folds(batch, [fold], now)
 
 
 def seal_correction(correction: Correction) -> bytes:

@@ -20,7 +20,7 @@ from costmeter.core.events import UsageEvent
 from costmeter.core.ledger import TOPPED_UP, Credit, Purse, Repayment, Split, charge_lines, rank
 from costmeter.core.money import MAX_AMOUNT
 from costmeter.core.periods import Period
-from costmeter.services.post_charges import Fold, charge_fact, seal_charges
+from costmeter.services.fold import Fold, charge_fact, seal_charges
 from costmeter.store import charges, corrections, credits, detached
 from costmeter.store.charges import Paid
 from costmeter.store.events import StoredEvent

@@ -9,13 +9,15 @@ from sqlalchemy import Connection, Engine
 
 from costmeter.core.errors import FrozenError
 from costmeter.core.periods import Period
+from costmeter.services.check_budgets import rebuild_budgets
+from costmeter.services.check_reserved import rebuild_reserved
 from costmeter.store import accounts, detached, projections, rollups
 from costmeter.store.bulk import Batch
 from costmeter.store.engine import in_transaction, reading
 
 
 def rebuild_projections(engine: Engine, names: Sequence[str] | None = None) -> list[str]:
-    """Rebuild balances, waiting calls and rollups of these accounts, or of all; returns their names.
+    """Rebuild balances, waiting calls, rollups and budgets' spend of these accounts, or of all; returns their names.
 
     Each account is one transaction under its lock. FrozenError at one that is frozen: its facts contradict each other,
     and its release rebuilds it. DetachedError at one whose calls are not all at hand.
@@ -46,6 +48,8 @@ def _rebuild(connection: Connection, name: str) -> None:
         raise FrozenError(f"account {name!r} is frozen; releasing it rebuilds it: costmeter account release {name}")
     detached.refuse_period(connection, [name], Period(None, None))
     projections.rebuild(connection, account)
+    rebuild_budgets(connection, account)
+    rebuild_reserved(connection, account)
 
 
 def _roll_up(connection: Connection, name: str) -> None:

@@ -9,6 +9,8 @@ from sqlalchemy import Connection, Engine
 from costmeter.core.errors import InputError
 from costmeter.core.events import check_said
 from costmeter.core.periods import Period, format_instant
+from costmeter.services.check_budgets import rebuild_budgets
+from costmeter.services.check_reserved import rebuild_reserved
 from costmeter.store import accounts, audit, checkpoints, detached, freezes, projections
 from costmeter.store.engine import in_transaction
 from costmeter.store.freezes import RELEASED, Freeze
@@ -29,6 +31,8 @@ def release_account(engine: Engine, name: str, *, by: str, reason: str, now: dat
             raise InputError("account", name, "is not frozen; there is nothing to release")
         detached.refuse_period(connection, [account.account], Period(None, None))
         state = projections.rebuild(connection, account)
+        rebuild_budgets(connection, account)
+        rebuild_reserved(connection, account)
         made = Freeze(freezes.next_number(connection, account.account), RELEASED, now, by, reason)
         freezes.add(connection, account.account, made, state)
         checkpoints.save(connection, account.account, state, now)

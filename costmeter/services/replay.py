@@ -32,8 +32,8 @@ from costmeter.core.pricing import Unpriced, price_event
 from costmeter.services.add_credit import seal_credit
 from costmeter.services.close_month import seal_closing
 from costmeter.services.correct_balance import seal_correction
+from costmeter.services.fold import charge_fact, price_columns, seal_charges, seal_move
 from costmeter.services.fold_again import MONEY, Again, first_affected
-from costmeter.services.post_charges import charge_fact, price_columns, seal_charges, seal_move
 from costmeter.services.replay_fold import ReplayFold
 from costmeter.services.void_credit import first_paid_by, seal_void
 from costmeter.store import charges, closings, corrections, credits, journal

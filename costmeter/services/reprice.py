@@ -19,8 +19,8 @@ from costmeter.core.events import UsageEvent
 from costmeter.core.periods import Period, from_micros, month_of, month_period
 from costmeter.core.price_book import PriceBook, overlap
 from costmeter.core.repricing import ALWAYS, changed_periods, covers, hull
+from costmeter.services.fold import open_folds, price_and_marks, price_columns, write_folds
 from costmeter.services.fold_again import Price, fold_again
-from costmeter.services.post_charges import open_folds, price_and_marks, price_columns
 from costmeter.store import accounts, audit, charges, detached, editions
 from costmeter.store.accounts import Account
 from costmeter.store.bulk import Batch
@@ -123,8 +123,7 @@ def _reprice_month(
     fold_again(fold, first.completed_at, comparison.prices)
     fold.repay()
     fold.expire()
-    fold.write()
-    batch.write()
+    write_folds(batch, [fold], now)
     audit.add(connection, "reprice", month, {"edition": book.edition}, by=by, at=now, account=name)
 
 

@@ -16,7 +16,9 @@ from sqlalchemy import Connection, Engine, Row, or_, select
 from costmeter.core.errors import NotFoundError
 from costmeter.core.price_book import PriceBook
 from costmeter.prices.read import read_edition
+from costmeter.services.check_budgets import budget_findings
 from costmeter.services.check_closings import closing_findings
+from costmeter.services.check_reserved import reserved_findings
 from costmeter.services.check_rollups import rollup_findings
 from costmeter.services.checks import broken
 from costmeter.services.freeze_account import freeze_account
@@ -165,6 +167,11 @@ class _Audit:
         for what in others:
             self._found(2, what)
         for what in rollup_findings(self.connection, self.account, full=self.since == START):
+            self._found(6, what)
+        if self.since == START:
+            for what in budget_findings(self.connection, self.account):
+                self._found(6, what)
+        for what in reserved_findings(self.connection, self.account):
             self._found(6, what)
         for what in closing_findings(self.connection, self.account, full=self.since == START):
             self._found(5, what)

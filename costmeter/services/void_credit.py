@@ -13,8 +13,8 @@ from costmeter.core.ledger import Credit, credit_lines
 from costmeter.core.money import format_amount
 from costmeter.core.periods import Period, format_instant
 from costmeter.core.secrets import without_secrets
+from costmeter.services.fold import open_folds, write_folds
 from costmeter.services.fold_again import fold_again
-from costmeter.services.post_charges import open_folds
 from costmeter.store import accounts, audit, charges, credits, detached
 from costmeter.store.bulk import Batch
 from costmeter.store.credits import BookedCredit, Void
@@ -66,8 +66,7 @@ def _void(connection: Connection, name: str, reference: str, said: tuple[str, st
         fold.book_expiry(credit.credit_id, -expired, credit.expires_at)
     fold.repay()
     fold.expire()
-    fold.write()
-    batch.write()
+    write_folds(batch, [fold], now)
     change = {"kind": credit.kind, "amount": format_amount(credit.amount), "currency": booked.currency}
     audit.add(connection, "credit.void", reference, change, by=void.by_whom, at=now, account=name, reason=void.reason)
     return booked._replace(void=void)

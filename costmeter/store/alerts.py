@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from costmeter.core.events import digest
 from costmeter.store.alert_tables import AlertRow, NoticeRow
 from costmeter.store.bulk import among
 from costmeter.store.keys import new_key
@@ -114,6 +115,37 @@ def notify(
     row |= {"facts": dict(facts), "channels": None if channels is None else list(channels), "created_at": now}
     connection.execute(insert(NoticeRow), row)
     return notice_id
+
+
+def notify_once(
+    connection: Connection,
+    account: str,
+    kind: str,
+    event: str,
+    facts: Mapping[str, Any],
+    *,
+    now: datetime,
+    subject: str,
+    channels: Sequence[str] | None = None,
+) -> bool:
+    """The same for what an account is told once of a subject; False where it is kept already, by whomever."""
+    row: dict[str, Any] = {"account": account, "notice_id": _once(account, event, subject), "kind": kind}
+    row |= {"event": event, "subject": subject, "facts": dict(facts), "created_at": now}
+    row["channels"] = None if channels is None else list(channels)
+    of_dialect = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    added = of_dialect(NoticeRow).values(row).on_conflict_do_nothing().returning(NoticeRow.account)
+    return connection.scalar(added) is not None
+
+
+def is_kept(connection: Connection, account: str, event: str, subject: str) -> bool:
+    """Whether what is told once is kept already."""
+    query = select(NoticeRow.account).where(NoticeRow.account == account)
+    return connection.scalar(query.where(NoticeRow.notice_id == _once(account, event, subject))) is not None
+
+
+def _once(account: str, event: str, subject: str) -> bytes:
+    """The id of what is told once: made of what it is, so that two who would tell it make the same."""
+    return digest([account, event, subject])
 
 
 def standing(connection: Connection, account: str, rule: str) -> list[Alert]:

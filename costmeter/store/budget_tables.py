@@ -61,8 +61,8 @@ class BudgetPeriodRow(Table):
     )
 
     account: Mapped[str] = mapped_column(String(64), primary_key=True)
+    starts_at: Mapped[datetime] = mapped_column(primary_key=True)  # before the number: posting reads the present ones
     number: Mapped[int] = mapped_column(Integer, primary_key=True)
-    starts_at: Mapped[datetime] = mapped_column(primary_key=True)
     spent: Mapped[int] = mapped_column(ExactTotal)
     room: Mapped[int]
     reserved: Mapped[int]
@@ -75,7 +75,7 @@ class ReservationRow(Table):
 
     account: Mapped[str] = mapped_column(ForeignKey("account.account"), primary_key=True)
     reservation_id: Mapped[bytes] = mapped_column(primary_key=True)
-    event_key: Mapped[bytes | None]  # of the call that it is for: its charge settles it
+    identity: Mapped[bytes | None]  # of the call that it is for, by its event id: its charge settles it
     owner: Mapped[str] = mapped_column(Name)
     cost: Mapped[int]
     tokens: Mapped[int]
@@ -86,9 +86,21 @@ class ReservationRow(Table):
     ended_at: Mapped[datetime | None]
 
 
-_OPEN = text("state = 'open'")
-for _name, _column, _query in (
-    ("reservation_by_call", ReservationRow.event_key, "settling the reservations of calls that are posted"),
-    ("reservation_by_expiry", ReservationRow.expires_at, "ending the reservations that have expired"),
-):
-    Index(_name, ReservationRow.account, _column, postgresql_where=_OPEN, sqlite_where=_OPEN, info=serves(_query))
+_OPEN, _STANDING = text("state = 'open'"), text("state IN ('open', 'settled')")
+Index(
+    "reservation_by_call",
+    ReservationRow.account,
+    ReservationRow.identity,
+    unique=True,
+    postgresql_where=_STANDING,
+    sqlite_where=_STANDING,
+    info=serves("one reservation of a call, and settling those of calls that are posted"),
+)
+Index(
+    "reservation_by_expiry",
+    ReservationRow.account,
+    ReservationRow.expires_at,
+    postgresql_where=_OPEN,
+    sqlite_where=_OPEN,
+    info=serves("ending the reservations that have expired"),
+)

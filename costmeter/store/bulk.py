@@ -43,7 +43,7 @@ from sqlalchemy.types import JSON, TypeEngine
 from costmeter.core.money import MAX_AMOUNT
 from costmeter.core.periods import EPOCH, as_utc, to_micros
 from costmeter.store.tables import Table
-from costmeter.store.types import ExactMoney, UtcInstant
+from costmeter.store.types import ExactMoney, ExactTotal, UtcInstant
 
 _COPY = "costmeter_copy"  # the execution option that hands types and rows to the driver
 _TOLD = "costmeter_told"  # the one that takes a statement as the driver would be told it
@@ -158,6 +158,24 @@ def add_up(connection: Connection, table: type[Table], rows: Sequence[Mapping[st
         connection.exec_driver_sql(f"{_insert(table.__tablename__, names)} {upsert}", list(values))
 
 
+def put(connection: Connection, table: type[Table], moved: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows of every column, or set the columns `moved` of those that are there already; no key comes twice."""
+    if not rows:
+        return
+    columns = table.__table__.columns
+    names, key = columns.keys(), [column.name for column in table.__table__.primary_key]
+    if connection.dialect.name == "postgresql":
+        given = listed(connection, list(columns), rows)
+        insert = postgresql.insert(table).from_select(names, select(*given.c))
+        changed = {name: insert.excluded[name] for name in moved}
+        connection.execute(insert.on_conflict_do_update(index_elements=key, set_=changed))
+    else:
+        values = _made([_sent(column.type, is_postgresql=False) for column in columns], rows)
+        changes = ", ".join(f"{name} = excluded.{name}" for name in moved)
+        upsert = f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}"
+        connection.exec_driver_sql(f"{_insert(table.__tablename__, names)} {upsert}", list(values))
+
+
 @dataclass
 class Batch:
     """What the ledgers of any number of accounts wrote, collected so that few statements write it."""
@@ -237,6 +255,8 @@ def _sent(kind: TypeEngine[Any], is_postgresql: bool) -> _Sent:
         return _Sent("int8", _micros_of_2000 if is_postgresql else _micros)
     if isinstance(kind, ExactMoney):
         return _Sent("int8", _money)
+    if isinstance(kind, ExactTotal):
+        return _Sent("numeric" if is_postgresql else "text", None if is_postgresql else _texts)
     if isinstance(kind, JSON):
         return _Sent("bytea", _jsonb if is_postgresql else _json)
     for sql, name in ((SmallInteger, "int2"), (BigInteger, "int8"), (Integer, "int4"), (LargeBinary, "bytea")):
@@ -263,6 +283,10 @@ def _money(column: Sequence[Any]) -> Sequence[Any]:
         if value is not None and (type(value) is not int or abs(value) > MAX_AMOUNT):
             raise TypeError(f"an amount is an int of 10^-12 within 64 bits, not {value!r}")
     return column
+
+
+def _texts(column: Sequence[Any]) -> list[str | None]:
+    return [None if value is None else str(value) for value in column]
 
 
 def _json(column: Sequence[Any]) -> list[str | None]:

@@ -73,6 +73,11 @@ def detached_months(connection: Connection, names: Collection[str] | None = None
     return list(connection.scalars(query))
 
 
+def last_completion(connection: Connection, account: str) -> datetime | None:
+    """The newest completion among an account's calls that are not at hand."""
+    return connection.scalar(select(func.max(DetachedRow.last_at)).where(DetachedRow.account == account))
+
+
 def refuse_period(connection: Connection, names: Collection[str], period: Period) -> None:
     """Raises DetachedError, naming the months, where calls of these accounts that completed in a period are away."""
     bounds: list[ColumnElement[bool]] = []

@@ -8,6 +8,9 @@ import os
 import threading
 import time
 from contextlib import suppress
+from datetime import datetime
+
+from costmeter.core.periods import to_micros
 
 _COUNTER_BITS = 42  # random tail of a key below its millisecond and 32 bits of order within it
 _lock = threading.Lock()
@@ -44,6 +47,11 @@ def new_key() -> bytes:
     high = (order >> 32 << 16) | (0x7 << 12) | (order >> 20 & 0xFFF)
     low = (0b10 << 62) | ((order & 0xFFFFF) << _COUNTER_BITS) | int.from_bytes(os.urandom(6)) >> 6
     return (high << 64 | low).to_bytes(16)
+
+
+def key_before(instant: datetime) -> bytes:
+    """A key that is smaller than all that are made from an instant's millisecond on, and greater than all before."""
+    return (to_micros(instant) // 1_000 << 80).to_bytes(16)
 
 
 def new_id() -> str:

@@ -27,13 +27,12 @@ from sqlalchemy import (
 
 from costmeter.core.doubts import NEAR
 from costmeter.core.events import UsageEvent, digest
-from costmeter.core.periods import from_micros, to_micros, zone
+from costmeter.core.periods import QUARTER_MICROS, from_micros, to_micros, zone
 from costmeter.store.bulk import Batch
 from costmeter.store.events import of_one_event
 from costmeter.store.tables import ChargeRow, DayRow, EntryRow, EventRow, QuarterRow
 from costmeter.store.types import join_halves, split_halves, sum_halves
 
-QUARTER_MICROS = 900_000_000  # every time zone's hours and days begin at a quarter hour
 AMOUNTS = ("cost", "granted", "topped_up", "overdraft", "untracked", "cache_savings", "off_peak_savings")
 TOKENS = ("cache_hit_tokens", "cache_miss_tokens", "output_tokens", "reasoning_tokens")
 STATES: Mapping[str, ColumnElement[bool]] = {

@@ -13,12 +13,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, false, func, or_, select
 
-from costmeter.core.periods import Period, from_micros, month_of, to_micros, zone
+from costmeter.core.periods import QUARTER_MICROS, Period, from_micros, month_of, to_micros, zone
 from costmeter.store.accounts import Account
 from costmeter.store.events import of_one_event
 from costmeter.store.rollups import (
     AMOUNTS,
-    QUARTER_MICROS,
     STATES,
     SUMS,
     TOKENS,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, and_, func, or_, select, text
 
 from costmeter.core.events import UNMETERED
-from costmeter.core.periods import to_micros, zone
+from costmeter.core.periods import QUARTER_MICROS, to_micros, zone
 from costmeter.core.watch import NO_DATA
 from costmeter.core.watch import UNMETERED as UNMETERED_RULE
 from costmeter.core.watched_account import DAILY, DAY, MEAN_DAYS, Differing, Holding, Items, Seen, Unpriced, Waiting
@@ -23,7 +23,6 @@ from costmeter.store.known import is_superseded
 from costmeter.store.observations import OPEN
 from costmeter.store.quarantine import CONFLICT
 from costmeter.store.rollup_tables import UNPRICED
-from costmeter.store.rollups import QUARTER_MICROS
 from costmeter.store.tables import (
     AccountRow,
     ChargeRow,

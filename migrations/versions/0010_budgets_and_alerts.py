@@ -51,12 +51,12 @@ def _create_budgets() -> None:
     op.create_table(
         "budget_period",
         sa.Column("account", sa.String(64), nullable=False),
-        sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("starts_at", instant, nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("spent", total, nullable=False),
         sa.Column("room", sa.BigInteger(), nullable=False),
         sa.Column("reserved", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("account", "number", "starts_at"),
+        sa.PrimaryKeyConstraint("account", "starts_at", "number"),
         sa.ForeignKeyConstraint(["account", "number"], ["budget.account", "budget.number"]),
         sa.CheckConstraint("reserved >= 0", name="budget_period_reserves"),
     )
@@ -64,7 +64,7 @@ def _create_budgets() -> None:
         "reservation",
         sa.Column("account", sa.String(64), nullable=False),
         sa.Column("reservation_id", sa.LargeBinary(16), nullable=False),
-        sa.Column("event_key", sa.LargeBinary(16), nullable=True),
+        sa.Column("identity", sa.LargeBinary(16), nullable=True),
         sa.Column("owner", sa.String(256), nullable=False),
         sa.Column("cost", sa.BigInteger(), nullable=False),
         sa.Column("tokens", sa.BigInteger(), nullable=False),
@@ -76,7 +76,7 @@ def _create_budgets() -> None:
         sa.PrimaryKeyConstraint("account", "reservation_id"),
         sa.ForeignKeyConstraint(["account"], ["account.account"]),
     )
-    _index("reservation_by_call", "reservation", "event_key", "state = 'open'")
+    _index("reservation_by_call", "reservation", "identity", "state IN ('open', 'settled')", unique=True)
     _index("reservation_by_expiry", "reservation", "expires_at", "state = 'open'")
 
 

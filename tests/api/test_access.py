@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from costmeter.core.access import ADMIN, FINANCE, INGEST, READ
+from costmeter.store.keys import key_text
 from tests.api.serving import Api
 from tests.make import an_event
 
@@ -17,6 +18,10 @@ ANYONE = {("POST", "/v1/quote"), ("GET", "/v1/prices"), ("GET", "/v1/prices/chec
 NEEDS = {
     ("POST", "/v1/events"): INGEST,
     ("POST", "/v1/traces"): INGEST,
+    ("POST", "/v1/reservations"): INGEST,
+    ("POST", "/v1/reservations/{reservation_id}/settle"): INGEST,
+    ("POST", "/v1/reservations/{reservation_id}/release"): INGEST,
+    ("GET", "/v1/reservations"): READ,
     ("GET", "/v1/events"): READ,
     ("GET", "/v1/events/{event_id}"): READ,
     ("GET", "/v1/accounts"): READ,
@@ -32,6 +37,8 @@ NEEDS = {
     ("POST", "/v1/statements/{account}/{month}/close"): FINANCE,
     ("GET", "/v1/reports/spend"): READ,
     ("GET", "/v1/reports/lessons"): READ,
+    ("GET", "/v1/reports/forecast"): READ,
+    ("GET", "/v1/reports/digest"): READ,
     ("GET", "/v1/exports/charges"): READ,
     ("GET", "/v1/exports/focus"): READ,
     ("GET", "/v1/exports/journal"): READ,
@@ -59,7 +66,13 @@ def routes(api: Api) -> list[tuple[str, str]]:
 def ask(api: Api, method: str, path: str, headers: dict[str, str]) -> int:
     """The status of a request that is right but for its values."""
     filled = path.format(
-        account="default", event_id="a", item="00" * 16, name="x", model="deepseek-chat", month="2025-03"
+        account="default",
+        event_id="a",
+        item="00" * 16,
+        name="x",
+        model="deepseek-chat",
+        month="2025-03",
+        reservation_id=key_text(bytes(16)),
     )
     body: Any = {} if method == "POST" else None
     return api.request(method, filled, json=body, headers=headers).status_code
@@ -110,6 +123,7 @@ OF_AN_ACCOUNT = [
     ("GET", "/v1/exports/usage?month=2025-03&account={}", None),
     ("GET", "/v1/quarantine?account={}", None),
     ("GET", "/v1/audit?account={}", None),
+    ("GET", "/v1/reservations?account={}", None),
 ]
 
 

@@ -10,11 +10,13 @@ from tests.api.serving import Api, posted, served
 EXAMPLES = 10  # of each operation, besides its examples and the edges of its values
 OPERATIONS = {
     "record_events", "export_traces", "list_events", "get_event", "quote", "add_account", "list_accounts",
-    "get_account", "report_lessons",
+    "get_account", "report_lessons", "add_budget", "list_budgets", "get_budget", "remove_budget", "list_alerts",
+    "report_forecast", "report_digest",
     "release_account", "get_balance", "list_entries", "add_credit", "list_credits", "void_credit", "report_spend",
     "export_charges", "export_usage", "export_focus", "export_journal", "get_statement", "close_month",
     "list_prices", "check_prices", "get_price", "get_price_history", "list_items", "get_item",
     "replay_items", "discard_items", "create_key", "list_keys", "rotate_key", "revoke_key", "list_audit", "is_alive",
+    "reserve", "settle_reservation", "release_reservation", "list_reservations",
     "is_ready", "get_version", "get_metrics", "get_problem",
 }  # fmt: skip
 
@@ -47,8 +49,10 @@ def test_every_example_works_as_it_stands(sqlite_api: Api) -> None:
         "add_account": 201,
         "release_account": 422,  # nothing is frozen
         "add_credit": 201,
+        "add_budget": 201,
         "void_credit": 200,
         "close_month": 201,
+        "reserve": 200,  # no budget stops it
         "replay_items": 200,
         "discard_items": 404,  # nothing is in quarantine
         "create_key": 201,

@@ -13,7 +13,7 @@ from costmeter.core.price_book import PriceBook
 from costmeter.core.pricing import price_usage
 from costmeter.core.repricing import ALWAYS, changed_periods, covers, hull
 from costmeter.core.usage import Usage
-from costmeter.services.post_charges import price_columns
+from costmeter.services.fold import price_columns
 from tests.books import a_book, a_name, a_tariff
 from tests.late_prices import with_a_later_calendar, with_new_model, with_other_rate
 from tests.make import at, book

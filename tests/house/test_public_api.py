@@ -9,8 +9,8 @@ from importlib.metadata import version
 import costmeter
 
 PUBLIC = [
-    "AsyncRecordingTransport", "Charge", "Client", "Counts", "NoPriceError", "RecordingTransport", "ServiceError",
-    "__version__", "attribute", "flush", "quote", "stats", "wrap",
+    "AsyncRecordingTransport", "Charge", "Client", "Counts", "NoPriceError", "OverBudgetError",
+    "RecordingTransport", "ServiceError", "__version__", "attribute", "flush", "quote", "stats", "wrap",
 ]  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from tests.make import an_event, counted, record
 
 __all__ = ["run"]
 
-JOBS = {"sqlite": ["expire", "post", "prices", "verify", "watch"]}
+JOBS = {"sqlite": ["alerts", "expire", "forecasts", "post", "prices", "verify", "watch"]}
 JOBS["postgresql"] = sorted([*JOBS["sqlite"], "partitions"])
 
 

@@ -11,16 +11,19 @@ from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import OperationalError
 
 from costmeter.core.errors import DetachedError, InputError, SetupError
+from costmeter.core.money import format_amount
 from costmeter.core.periods import Period
 from costmeter.exports.charges import CHARGES
 from costmeter.prices.read import read_edition
 from costmeter.reports.spend import spend_report
+from costmeter.services.add_budget import NewBudget, add_budget
 from costmeter.services.detach_months import attach_month, detach_months
 from costmeter.services.make_partitions import make_partitions
 from costmeter.services.reprice import reprice
 from costmeter.services.verify import verify
 from costmeter.services.void_credit import void_credit
-from costmeter.store import accounts, balances, detached
+from costmeter.store import accounts, balances, budgets, detached
+from costmeter.store.accounts import Home
 from costmeter.store.engine import open_engine, reading
 from costmeter.store.scope import Scope
 from costmeter.store.tables import DetachedRow, EventRow, QuarantineRow
@@ -187,6 +190,32 @@ class TestDetach:
         with pytest.raises(SetupError, match="partitions are PostgreSQL's"):
             attach_month(engine, "2025-01")
         engine.dispose()
+
+
+class TestBudgets:
+    def test_those_that_begin_before_keep_what_they_counted(self, books: Engine) -> None:
+        for name, start in (("year", "2025-01-01T00:00:00Z"), ("march", "2025-03-01T00:00:00Z")):
+            per = "year" if name == "year" else "month"
+            new = NewBudget("default", name, per, "10.00", starts_at=at(start))
+            add_budget(books, new, by="root", home=Home(), now=at(NOW))
+        assert verify(books) == []
+        detach(books)
+        with reading(books) as connection:
+            before = budgets.of_account(connection, "default")
+        assert sorted(format_amount(row.spent) for row in before.values()) == [
+            "1.10",
+            "2.48",
+        ]  # in January output cost 0.28
+        record_and_post(books, an_event("late in march", MARCH), now=NOW)
+        assert verify(books, full=True) == []
+        with reading(books) as connection:
+            after = budgets.of_account(connection, "default")
+        assert sorted(format_amount(row.spent) for row in after.values()) == ["2.20", "3.58"]
+
+    def test_none_begins_in_a_month_that_is_away(self, away: Engine) -> None:
+        new = NewBudget("default", "year", "year", "10.00", starts_at=at("2025-01-01T00:00:00Z"))
+        with pytest.raises(DetachedError, match="2025-02"):
+            add_budget(away, new, by="root", home=Home(), now=at(NOW))
 
 
 class TestVerify:

@@ -19,7 +19,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import Engine, event
 
 from costmeter.core import ledger
-from costmeter.services import fold_again, post_charges, reprice, void_credit
+from costmeter.services import fold, fold_again, reprice, void_credit
 from costmeter.store import charges
 from costmeter.store.engine import open_engine
 from tests.services import test_fold_again as by_hand
@@ -68,7 +68,7 @@ MUTANTS = {
     ),
     "repriced twice": Mutant(reprice._Comparison, "_compare", "if row != call.price:", "if row:"),
     "repriced at the old price": Mutant(fold_again, "_replace", "**price, ", ""),
-    "adjusts into a closed month": Mutant(post_charges.Fold, "month", "self.closed_upto is None or", "month or"),
+    "adjusts into a closed month": Mutant(fold.Fold, "month", "self.closed_upto is None or", "month or"),
 }
 
 # What the machine comes by too seldom is found by a scenario worked out by hand.
@@ -80,9 +80,7 @@ BY_HAND = {
         "credit.effective_at <= since}",
         "credit.effective_at <= since} | {*purse.remaining} - {credit.credit_id for credit in purse.credits}",
     ),
-    "expires once": Mutant(
-        post_charges.Fold, "expire", "and left:", "and left and not self.expired[credit.credit_id]:"
-    ),
+    "expires once": Mutant(fold.Fold, "expire", "and left:", "and left and not self.expired[credit.credit_id]:"),
     "fold forgets to repay before a call": Mutant(
         fold_again.Again, "fold", "self.purse.can_repay(completed_at)", "not completed_at"
     ),

@@ -20,7 +20,7 @@ from costmeter.core.pricing import START_UNKNOWN, Charge, Unpriced, price_usage
 from costmeter.core.usage import MAX_TOKENS, Usage
 from costmeter.prices.read import builtin_book, builtin_text, read_book
 from costmeter.services import price_calls as bulk
-from costmeter.services.post_charges import price_columns
+from costmeter.services.fold import price_columns
 from costmeter.services.price_calls import Calls, Prices, exact_sum, price_calls
 from costmeter.store.charges import PRICE
 from tests.books import a_book, a_name, a_tariff

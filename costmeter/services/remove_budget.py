@@ -1,0 +1,29 @@
+"""Remove a budget: it counts no more. What it has told stands."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine
+
+from costmeter.core.events import check_account, check_said
+from costmeter.services.add_budget import budget_change
+from costmeter.store import accounts, audit, budgets
+from costmeter.store.budgets import KeptBudget
+from costmeter.store.engine import in_transaction
+
+
+def remove_budget(engine: Engine, account: str, name: str, *, by: str, now: datetime) -> KeptBudget:
+    """The budget that was removed; NotFoundError where none of the name is in force."""
+    account, by = check_account(account), check_said(by, "by")
+
+    def remove(connection: Connection) -> KeptBudget:
+        locked = accounts.get(connection, account)
+        accounts.lock(connection, locked.account)
+        found = budgets.get(connection, locked.account, name)
+        budgets.remove(connection, locked.account, found.budget.number, by=by, now=now)
+        change = budget_change(found.budget)
+        audit.add(connection, "budget.remove", name, change, by=by, at=now, account=locked.account)
+        return found
+
+    return in_transaction(engine, remove)

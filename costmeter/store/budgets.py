@@ -1,0 +1,152 @@
+"""Budgets, and what is spent of them in their periods."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+
+from costmeter.core.budgets import Budget, Matcher, parse_threshold
+from costmeter.core.errors import NotFoundError
+from costmeter.store import bulk
+from costmeter.store.accounts import Account
+from costmeter.store.budget_tables import BudgetPeriodRow, BudgetRow
+from costmeter.store.bulk import among
+from costmeter.store.tables import AccountRow
+
+CACHED = 10_000  # accounts whose budgets a process keeps
+
+
+class KeptBudget(NamedTuple):
+    """A budget with whose it is and who made it."""
+
+    account: str
+    budget: Budget
+    created_at: datetime
+    created_by: str
+
+
+class Spent(NamedTuple):
+    """What is spent and reserved of a budget in a period, in the budget's unit."""
+
+    spent: int
+    reserved: int
+
+
+class PeriodKey(NamedTuple):
+    """One period of one budget."""
+
+    account: str
+    number: int
+    starts_at: datetime
+
+
+_FIELDS = ("number", "name", "filters", "per", "timezone", "unit", "amount", "thresholds", "stops", "starts_at",
+           "ends_at", "channels")  # fmt: skip
+_COLUMNS = (
+    BudgetRow.account,
+    *(getattr(BudgetRow, name) for name in _FIELDS),
+    BudgetRow.created_at,
+    BudgetRow.created_by,
+)
+_PERIOD = tuple(getattr(BudgetPeriodRow, name) for name in (*PeriodKey._fields, *Spent._fields))
+_matchers: WeakKeyDictionary[Engine, dict[str, tuple[int, Matcher]]] = WeakKeyDictionary()
+
+
+def in_force(
+    connection: Connection, accounts: Collection[str] | None = None, name: str | None = None
+) -> list[KeptBudget]:
+    """The budgets that are not removed, of all or of some accounts, by account and name."""
+    query = select(*_COLUMNS).where(BudgetRow.removed_at.is_(None)).order_by(BudgetRow.account, BudgetRow.name)
+    if accounts is not None:
+        query = query.where(among(connection, BudgetRow.account, accounts))
+    if name is not None:
+        query = query.where(BudgetRow.name == name)
+    return [_kept(row) for row in connection.execute(query)]
+
+
+def get(connection: Connection, account: str, name: str) -> KeptBudget:
+    """The budget of that name that is in force."""
+    found = in_force(connection, [account], name)
+    if not found:
+        raise NotFoundError(f"account {account!r} has no budget {name!r}; see: costmeter budget list -a {account}")
+    return found[0]
+
+
+def _kept(row: Sequence[Any]) -> KeptBudget:
+    account, *fields, created_at, created_by = row
+    budget = Budget(*fields)
+    read = [parse_threshold(one["at"], one["of"], budget.unit, budget.amount) for one in fields[7]]
+    return KeptBudget(account, budget._replace(thresholds=read), created_at, created_by)
+
+
+def matcher(connection: Connection, account: Account) -> Matcher:
+    """The budgets of an account that is locked, as they were last read where they have not changed since."""
+    known = _matchers.setdefault(connection.engine, {})
+    found = known.get(account.account)
+    if found is None or found[0] != account.budgets:
+        if len(known) >= CACHED:
+            known.clear()
+        found = account.budgets, Matcher(one.budget for one in in_force(connection, [account.account]))
+        known[account.account] = found
+    return found[1]
+
+
+def add(connection: Connection, account: str, budget: Budget, *, by: str, now: datetime) -> Budget:
+    """Keep a budget of an account that is locked, under its next number."""
+    newest = connection.scalar(select(func.max(BudgetRow.number)).where(BudgetRow.account == account))
+    budget = budget._replace(number=(newest or 0) + 1)
+    row = {**budget._asdict(), "account": account, "created_at": now, "created_by": by}
+    row |= {
+        "thresholds": [{"of": one.of, "at": one.at} for one in budget.thresholds],
+        "filters": dict(budget.filters),
+        "channels": None if budget.channels is None else list(budget.channels),
+    }
+    connection.execute(insert(BudgetRow), row)
+    _say_changed(connection, account)
+    return budget
+
+
+def remove(connection: Connection, account: str, number: int, *, by: str, now: datetime) -> None:
+    """Remove a budget of an account that is locked: it counts no more, and what it had counted is forgotten."""
+    of_budget = (BudgetRow.account == account, BudgetRow.number == number)
+    connection.execute(update(BudgetRow).where(*of_budget).values(removed_at=now, removed_by=by))
+    forgotten = (BudgetPeriodRow.account == account, BudgetPeriodRow.number == number)
+    connection.execute(delete(BudgetPeriodRow).where(*forgotten))
+    _say_changed(connection, account)
+
+
+def _say_changed(connection: Connection, account: str) -> None:
+    connection.execute(update(AccountRow).where(AccountRow.account == account).values(budgets=AccountRow.budgets + 1))
+
+
+def periods(connection: Connection, keys: Collection[PeriodKey]) -> dict[PeriodKey, Spent]:
+    """What is spent and reserved in these periods; one that has no row is left out."""
+    if not keys:
+        return {}
+    # Of all these accounts what begins at any of these instants: few more rows, and a statement that is made once.
+    query = select(*_PERIOD).where(
+        among(connection, BudgetPeriodRow.account, {key.account for key in keys}),
+        BudgetPeriodRow.starts_at.in_({key.starts_at for key in keys}),
+    )
+    wanted, found = set(keys), {}
+    for account, number, starts_at, spent, reserved in connection.execute(query):
+        key = PeriodKey(account, number, starts_at)
+        if key in wanted:
+            found[key] = Spent(spent, reserved)
+    return found
+
+
+def of_account(connection: Connection, account: str) -> dict[PeriodKey, Spent]:
+    """Every period of an account's budgets that has a row."""
+    query = select(*_PERIOD).where(BudgetPeriodRow.account == account)
+    return {PeriodKey(*row[:3]): Spent(row[3], row[4]) for row in connection.execute(query)}
+
+
+def save_spent(connection: Connection, rows: Mapping[PeriodKey, tuple[int, int]]) -> None:
+    """Write what is spent in periods, and the room that leaves; what is reserved is left as it is."""
+    values = [(key.account, key.starts_at, key.number, *moved, 0) for key, moved in rows.items()]
+    bulk.put(connection, BudgetPeriodRow, ("spent", "room"), values)
