@@ -14,7 +14,7 @@ from sqlalchemy import Engine, select
 
 from benchmarks import databases, row, traffic
 from benchmarks.posting import give_credits
-from costmeter.core.watch import Limits
+from costmeter.core.watch import Thresholds
 from costmeter.prices.read import builtin_book
 from costmeter.services.capture import capture
 from costmeter.services.watch import watch
@@ -57,7 +57,7 @@ def fill(engine: Engine, url: str, calls: int) -> None:
 
 def look(engine: Engine) -> None:
     now = traffic.START + timedelta(days=DAYS - 1, hours=1)
-    assert watch(engine, book=builtin_book(), limits=Limits(), now=now) == (ACCOUNTS, [], [])
+    assert watch(engine, book=builtin_book(), thresholds=Thresholds(), now=now) == (ACCOUNTS, [], [])
 
 
 def read(engine: Engine) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from costmeter.alerts.channels_file import Channels
     from costmeter.api.service import Service
     from costmeter.client.client import Client
-    from costmeter.core.watch import Limits
+    from costmeter.core.watch import Thresholds
     from costmeter.jobs.jobs import Reconciling
     from costmeter.jobs.scheduler import Scheduler
     from costmeter.recorder.spool import Spool
@@ -51,16 +51,16 @@ def close_grace() -> timedelta:
     return timedelta(hours=settings().close_grace_hours)
 
 
-def watch_limits() -> Limits:
+def watch_thresholds() -> Thresholds:
     """The thresholds of what is watched by the clock."""
-    from costmeter.core.watch import Limits, parse_days, parse_low_balances
+    from costmeter.core.watch import Thresholds, parse_days, parse_low_balances
     from costmeter.settings import PREFIX
 
     said = settings()
-    named = {name: getattr(said, f"watch_{name}") for name in Limits._fields}
+    named = {name: getattr(said, f"watch_{name}") for name in Thresholds._fields}
     named["low_balance"] = parse_low_balances(said.watch_low_balance, f"{PREFIX}WATCH_LOW_BALANCE")
     named["grant_days"] = parse_days(said.watch_grant_days, f"{PREFIX}WATCH_GRANT_DAYS")
-    return Limits(**named)
+    return Thresholds(**named)
 
 
 def home() -> Home:
@@ -156,7 +156,7 @@ def open_scheduler(engine: Engine) -> Scheduler:
     jobs = all_jobs(
         engine,
         book=price_book(),
-        limits=watch_limits(),
+        thresholds=watch_thresholds(),
         nightly_at=said.nightly_at,
         clock=clock,
         reconciling=reconciling(),
@@ -224,10 +224,10 @@ def open_service(url: str | None = None, *, local: bool = False) -> Service:
     from costmeter.services.keep_watch import Lookout
     from costmeter.services.record_in_turn import Recorder
 
-    limits = watch_limits()
+    thresholds = watch_thresholds()
     engine, book, hosts = open_database(url), price_book(), DEEPSEEK_HOSTS | settings().other_hosts
     recorder, poster = Recorder(engine, book, home()), Poster(engine, book)
-    lookout, teller = Lookout(engine, book, limits), Teller(outbox(engine))
+    lookout, teller = Lookout(engine, book, thresholds), Teller(outbox(engine))
     return Service(engine, book, home(), recorder, poster, local, close_grace(), hosts, lookout, teller)
 
 

@@ -25,7 +25,7 @@ def watch(as_json: AsJson = False) -> None:
     serve does the same each minute and the scheduler each five: what newly stands is told once, and so is its end.
     """
     with database() as engine:
-        looked = look(engine, book=wiring.price_book(), limits=wiring.watch_limits(), now=datetime.now(UTC))
+        looked = look(engine, book=wiring.price_book(), thresholds=wiring.watch_thresholds(), now=datetime.now(UTC))
         with reading(engine) as connection:
             standing = alerts.standing_of(connection, None, KINDS)
     if as_json:

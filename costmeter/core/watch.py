@@ -33,7 +33,7 @@ class LowBalance(NamedTuple):
     currency: str
 
 
-class Limits(NamedTuple):
+class Thresholds(NamedTuple):
     """The thresholds of every rule; what is empty, 0 or False is not watched."""
 
     low_balance: tuple[LowBalance, ...] = (LowBalance(10**12, "USD"), LowBalance(10**13, "CNY"))

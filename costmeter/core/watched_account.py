@@ -21,8 +21,8 @@ from costmeter.core.watch import (
     UNMETERED,
     UNPOSTED,
     UNPRICED,
-    Limits,
     Reading,
+    Thresholds,
     amount_and_currency,
     counted,
     has_passed,
@@ -110,23 +110,25 @@ class Seen(NamedTuple):
 BY_ROLLUPS = (NO_DATA, PRICE_CHANGE, UNPRICED, UNMETERED)
 
 
-def account_readings(seen: Seen, changes: Sequence[PriceChange], limits: Limits, now: datetime) -> list[Reading]:
+def account_readings(
+    seen: Seen, changes: Sequence[PriceChange], thresholds: Thresholds, now: datetime
+) -> list[Reading]:
     """What each rule reads of an account; `changes` are those of the price book that are ahead, in its currency."""
     return [
-        *_low_balance(seen, limits, now),
-        *_expiring_grants(seen, limits, now),
-        *_no_data(seen, limits, now),
-        *_price_changes(seen, changes, limits),
-        *_unpriced(seen, limits),
-        *quarantine(seen.items, limits),
-        *_unmetered(seen, limits),
-        *_difference(seen, limits),
-        *_unposted(seen, limits, now),
-        *_frozen(seen, limits),
+        *_low_balance(seen, thresholds, now),
+        *_expiring_grants(seen, thresholds, now),
+        *_no_data(seen, thresholds, now),
+        *_price_changes(seen, changes, thresholds),
+        *_unpriced(seen, thresholds),
+        *quarantine(seen.items, thresholds),
+        *_unmetered(seen, thresholds),
+        *_difference(seen, thresholds),
+        *_unposted(seen, thresholds, now),
+        *_frozen(seen, thresholds),
     ]
 
 
-def _low_balance(seen: Seen, limits: Limits, now: datetime) -> Iterator[Reading]:
+def _low_balance(seen: Seen, thresholds: Thresholds, now: datetime) -> Iterator[Reading]:
     """Overdrawn, below amounts, and below days of the mean spend; of what is passed at once the lowest is told."""
     if not seen.is_tracked:
         return
@@ -136,15 +138,15 @@ def _low_balance(seen: Seen, limits: Limits, now: datetime) -> Iterator[Reading]
     total = granted + topped_up
     parts = {"balance": total, "granted": granted, "topped_up": topped_up}
     facts = {"currency": seen.currency, **{name: format_amount(amount) for name, amount in parts.items()}}
-    if limits.overdrawn:
+    if thresholds.overdrawn:
         yield Reading(LOW_BALANCE, LOW_BALANCE, "overdrawn", total < 0, total < 0, facts)
-    is_told = limits.overdrawn and total < 0
-    for low in sorted(one for one in limits.low_balance if one.currency == seen.currency):
+    is_told = thresholds.overdrawn and total < 0
+    for low in sorted(one for one in thresholds.low_balance if one.currency == seen.currency):
         raises, keeps = is_below(total, low.amount)
         yield Reading(LOW_BALANCE, LOW_BALANCE, amount_and_currency(low), raises and not is_told, keeps, facts)
         is_told = is_told or raises
-    if limits.runway_days:
-        yield _runway(seen, total, limits.runway_days, facts)
+    if thresholds.runway_days:
+        yield _runway(seen, total, thresholds.runway_days, facts)
 
 
 def _runway(seen: Seen, total: int, days: int, facts: Mapping[str, Any]) -> Reading:
@@ -160,63 +162,79 @@ def _runway(seen: Seen, total: int, days: int, facts: Mapping[str, Any]) -> Read
     return Reading(LOW_BALANCE, LOW_BALANCE, threshold, raises and total > 0, keeps, {**facts, **more})
 
 
-def _expiring_grants(seen: Seen, limits: Limits, now: datetime) -> Iterator[Reading]:
+def _expiring_grants(seen: Seen, thresholds: Thresholds, now: datetime) -> Iterator[Reading]:
     """Each grant once for each number of days; of what is passed at once the fewest days are told."""
     for one in seen.holdings:
         if one.kind != GRANTED or one.expires_at is None or one.expires_at <= now:
             continue
         facts = {"credit": one.credit_id, "currency": seen.currency, "left": format_amount(one.left)}
         facts |= {"expires_at": format_instant(one.expires_at), "reference": one.reference}
-        passed = [days for days in limits.grant_days if one.expires_at - now <= days * DAY]
+        passed = [days for days in thresholds.grant_days if one.expires_at - now <= days * DAY]
         for days in passed:
             rule = rule_of(EXPIRING_GRANT, str(one.credit_id))
             yield Reading(EXPIRING_GRANT, rule, counted(days, "day"), days == min(passed), True, facts, "1")
 
 
-def _no_data(seen: Seen, limits: Limits, now: datetime) -> Iterator[Reading]:
+def _no_data(seen: Seen, thresholds: Thresholds, now: datetime) -> Iterator[Reading]:
     """No call for hours, where calls came on seven days in a row: who pauses each week is never told of."""
-    if not limits.no_data_hours or seen.last_call is None or not seen.has_rollups:
+    if not thresholds.no_data_hours or not seen.has_rollups:
         return
-    raises, keeps = has_passed(now - seen.last_call, timedelta(hours=limits.no_data_hours))
+    if seen.last_call is None:  # not asked for, or its month is detached: silence goes on
+        yield Reading(NO_DATA, NO_DATA, counted(thresholds.no_data_hours, "hour"), False, True, {})
+        return
+    raises, keeps = has_passed(now - seen.last_call, timedelta(hours=thresholds.no_data_hours))
     facts = {"last_call": format_instant(seen.last_call)}
-    yield Reading(NO_DATA, NO_DATA, counted(limits.no_data_hours, "hour"), raises and seen.is_daily, keeps, facts)
+    yield Reading(NO_DATA, NO_DATA, counted(thresholds.no_data_hours, "hour"), raises and seen.is_daily, keeps, facts)
 
 
-def _price_changes(seen: Seen, changes: Sequence[PriceChange], limits: Limits) -> Iterator[Reading]:
+def _price_changes(seen: Seen, changes: Sequence[PriceChange], thresholds: Thresholds) -> Iterator[Reading]:
     """Each tariff that begins or ends soon, once, for the models that the account used."""
-    for change in changes if limits.price_days and seen.has_rollups else ():
-        models = sorted(change.names & seen.models)
-        if models:
-            at = format_instant(change.at)
-            facts: dict[str, Any] = {"from": at, "models": models, "currency": seen.currency}
-            facts |= {"before": change.before.tariff_id if change.before else None}
-            facts |= {"after": change.after.tariff_id if change.after else None}
-            facts |= {"rates": changed_rates(change, seen.currency)}
-            rule = rule_of(PRICE_CHANGE, change.tariff_id)
-            yield Reading(PRICE_CHANGE, rule, counted(limits.price_days, "day"), True, True, facts, at)
+    if not thresholds.price_days or not seen.has_rollups:
+        return
+    by_tariff: dict[tuple[datetime, str], list[PriceChange]] = {}
+    for change in changes:
+        if change.names & seen.models:
+            by_tariff.setdefault((change.at, change.tariff_id), []).append(change)
+    for (at, tariff), found in by_tariff.items():
+        facts = {"from": format_instant(at), "currency": seen.currency, **_prices(found, seen)}
+        rule, threshold = rule_of(PRICE_CHANGE, tariff), counted(thresholds.price_days, "day")
+        yield Reading(PRICE_CHANGE, rule, threshold, True, True, facts, format_instant(at))
 
 
-def _unpriced(seen: Seen, limits: Limits) -> Iterator[Reading]:
-    if not limits.unpriced or not seen.has_rollups:
+def _prices(changes: Sequence[PriceChange], seen: Seen) -> dict[str, Any]:
+    """What models are billed by until then, which may be several tariffs, and by what from then on."""
+    after, models = changes[0].after, {name for change in changes for name in change.names & seen.models}
+    rates = [
+        {"before": change.before.tariff_id if change.before else None, **rate}
+        for change in changes
+        for rate in changed_rates(change, seen.currency)
+    ]
+    return {"models": sorted(models), "after": after.tariff_id if after else None, "rates": rates}
+
+
+def _unpriced(seen: Seen, thresholds: Thresholds) -> Iterator[Reading]:
+    if not thresholds.unpriced or not seen.has_rollups:
         return
     calls = sum(one.calls for one in seen.unpriced)
     facts: dict[str, Any] = {"calls": calls, "models": sorted(one.model for one in seen.unpriced)}
     facts |= {"since": min((one.since for one in seen.unpriced), default=None)}
-    yield Reading(UNPRICED, UNPRICED, counted(limits.unpriced, "call"), calls >= limits.unpriced, calls > 0, facts)
+    yield Reading(
+        UNPRICED, UNPRICED, counted(thresholds.unpriced, "call"), calls >= thresholds.unpriced, calls > 0, facts
+    )
 
 
-def quarantine(items: Sequence[Items], limits: Limits) -> Iterator[Reading]:
+def quarantine(items: Sequence[Items], thresholds: Thresholds) -> Iterator[Reading]:
     """What is open in quarantine, conflicts apart, since the first of a conflict is booked."""
-    if not limits.quarantine:
+    if not thresholds.quarantine:
         return
     count, since = sum(one.items for one in items), min((one.since for one in items), default=None)
     facts: dict[str, Any] = {"items": count, "kinds": {one.kind: one.items for one in items}}
     facts |= {"since": format_instant(since) if since else None}
-    threshold = counted(limits.quarantine, "item")
-    yield Reading(QUARANTINE, QUARANTINE, threshold, count >= limits.quarantine, count > 0, facts)
+    threshold = counted(thresholds.quarantine, "item")
+    yield Reading(QUARANTINE, QUARANTINE, threshold, count >= thresholds.quarantine, count > 0, facts)
 
 
-def _unmetered(seen: Seen, limits: Limits) -> Iterator[Reading]:
+def _unmetered(seen: Seen, thresholds: Thresholds) -> Iterator[Reading]:
     """Too many of the last 24 hours' calls, or too large a share of them; where it is both, the number is told."""
     if not seen.has_rollups:
         return
@@ -224,17 +242,17 @@ def _unmetered(seen: Seen, limits: Limits) -> Iterator[Reading]:
     tenths = seen.unmetered * 1000 // calls if calls else 0
     facts = {"calls": seen.unmetered, "of_calls": calls, "percent": f"{tenths // 10}.{tenths % 10}"}
     is_told = False
-    if limits.unmetered:
-        is_told, keeps = is_above(seen.unmetered, limits.unmetered)
-        yield Reading(UNMETERED, UNMETERED, counted(limits.unmetered, "call"), is_told, keeps, facts)
-    if limits.unmetered_percent:
-        raises, keeps = is_above(seen.unmetered * 100, limits.unmetered_percent * calls)
+    if thresholds.unmetered:
+        is_told, keeps = is_above(seen.unmetered, thresholds.unmetered)
+        yield Reading(UNMETERED, UNMETERED, counted(thresholds.unmetered, "call"), is_told, keeps, facts)
+    if thresholds.unmetered_percent:
+        raises, keeps = is_above(seen.unmetered * 100, thresholds.unmetered_percent * calls)
         raises = raises and calls >= LEAST_CALLS and not is_told
-        yield Reading(UNMETERED, UNMETERED, f"{limits.unmetered_percent} percent", raises, keeps, facts)
+        yield Reading(UNMETERED, UNMETERED, f"{thresholds.unmetered_percent} percent", raises, keeps, facts)
 
 
-def _difference(seen: Seen, limits: Limits) -> Iterator[Reading]:
-    if not limits.difference:
+def _difference(seen: Seen, thresholds: Thresholds) -> Iterator[Reading]:
+    if not thresholds.difference:
         return
     facts: dict[str, Any] = {"differences": 0, "currency": seen.currency}
     if (one := seen.differing) is not None:
@@ -248,21 +266,21 @@ def _difference(seen: Seen, limits: Limits) -> Iterator[Reading]:
     yield Reading(DIFFERENCE, DIFFERENCE, "open", one is not None, one is not None, facts)
 
 
-def _unposted(seen: Seen, limits: Limits, now: datetime) -> Iterator[Reading]:
+def _unposted(seen: Seen, thresholds: Thresholds, now: datetime) -> Iterator[Reading]:
     """Calls that wait too long for their charge; those of a frozen account wait for its release, which is told of."""
-    if not limits.unposted_minutes:
+    if not thresholds.unposted_minutes:
         return
     facts: dict[str, Any] = {"calls": 0, "since": None}
     raises = keeps = False
     if seen.waiting is not None:
         facts = {"calls": seen.waiting.calls, "since": format_instant(seen.waiting.since)}
-        raises, keeps = has_passed(now - seen.waiting.since, timedelta(minutes=limits.unposted_minutes))
+        raises, keeps = has_passed(now - seen.waiting.since, timedelta(minutes=thresholds.unposted_minutes))
     raises = raises and seen.frozen_at is None
-    yield Reading(UNPOSTED, UNPOSTED, counted(limits.unposted_minutes, "minute"), raises, keeps, facts)
+    yield Reading(UNPOSTED, UNPOSTED, counted(thresholds.unposted_minutes, "minute"), raises, keeps, facts)
 
 
-def _frozen(seen: Seen, limits: Limits) -> Iterator[Reading]:
-    if not limits.frozen:
+def _frozen(seen: Seen, thresholds: Thresholds) -> Iterator[Reading]:
+    if not thresholds.frozen:
         return
     is_frozen = seen.frozen_at is not None
     facts = {"since": format_instant(seen.frozen_at) if seen.frozen_at else None, "reason": seen.frozen_for}

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 
 from costmeter.core.money import format_amount
 from costmeter.core.price_book import PriceBook
-from costmeter.core.watch import Limits
+from costmeter.core.watch import Thresholds
 from costmeter.jobs.exports import ExportFolder, write_last_month
 from costmeter.jobs.forecasts import tell_forecasts
 from costmeter.jobs.job import DAY, Job
@@ -45,7 +45,7 @@ def all_jobs(
     engine: Engine,
     *,
     book: PriceBook,
-    limits: Limits,
+    thresholds: Thresholds,
     nightly_at: time,
     clock: Callable[[], datetime],
     reconciling: Reconciling | None = None,
@@ -55,13 +55,13 @@ def all_jobs(
 ) -> list[Job]:
     """Every job for a database.
 
-    `nightly_at` (of UTC) is when those of each day begin, `limits` are those of the watch, `exports` is where files go,
-    `digests` are the kinds that are told.
+    `nightly_at` (of UTC) is when those of each day begin, `thresholds` are those of the watch, `exports` is where files
+    go, `digests` are the kinds that are told.
     """
     night = timedelta(hours=nightly_at.hour, minutes=nightly_at.minute)
     jobs = [
         Job("post", "post calls that no other process has posted", lambda: _post(engine, book, clock()), MINUTE),
-        Job("watch", "raise and recover alerts", lambda: _watch(engine, book, limits, clock()), 5 * MINUTE),
+        Job("watch", "raise and recover alerts", lambda: _watch(engine, book, thresholds, clock()), 5 * MINUTE),
         Job("expire", "book the expiry of grants", lambda: _expire(engine, book, clock()), HOUR, 5 * MINUTE),
         Job("reservations", "end reservations that have expired", lambda: _end_expired(engine, clock()), MINUTE),
         Job("forget", "delete reservations that ended long ago", lambda: _forget(engine, clock()), HOUR, 10 * MINUTE),
@@ -97,9 +97,9 @@ def _post(engine: Engine, book: PriceBook, now: datetime) -> Done:
     return Done(f"posted {post_all(engine, book=book, now=now):,} calls")
 
 
-def _watch(engine: Engine, book: PriceBook, limits: Limits, now: datetime) -> Done:
+def _watch(engine: Engine, book: PriceBook, thresholds: Thresholds, now: datetime) -> Done:
     """What stands is told by its notices: here it is no warning, which would be an alert of its own."""
-    looked = watch(engine, book=book, limits=limits, now=now)
+    looked = watch(engine, book=book, thresholds=thresholds, now=now)
     told = f"raised {len(looked.raised):,} alerts, {len(looked.recovered):,} recovered"
     return Done(f"looked at {looked.accounts:,} accounts: {told}")
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Engine
 
 from costmeter.core.price_book import PriceBook
-from costmeter.core.watch import Limits
+from costmeter.core.watch import Thresholds
 from costmeter.services.watch import watch
 
 log = logging.getLogger(__name__)
@@ -24,11 +24,11 @@ class Lookout:
         self,
         engine: Engine,
         book: PriceBook,
-        limits: Limits,
+        thresholds: Thresholds,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         every: float = EVERY,
     ) -> None:
-        self._engine, self._book, self._limits, self._now, self._every = engine, book, limits, now, every
+        self._engine, self._book, self._thresholds, self._now, self._every = engine, book, thresholds, now, every
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="costmeter-lookout", daemon=True)
 
@@ -44,7 +44,7 @@ class Lookout:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                watch(self._engine, book=self._book, limits=self._limits, now=self._now())
+                watch(self._engine, book=self._book, thresholds=self._thresholds, now=self._now())
             except Exception:  # whatever it was, the next look may go well, and the thread must not end
                 log.exception("the watch failed; it looks again")
             self._stop.wait(self._every)

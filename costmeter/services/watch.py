@@ -13,7 +13,7 @@ from costmeter.core.money import CURRENCIES
 from costmeter.core.periods import Period
 from costmeter.core.price_book import PriceBook
 from costmeter.core.price_changes import PriceChange, price_changes
-from costmeter.core.watch import KINDS, SCHEDULER, UNMETERED, Changes, Limits, Reading, Stands, changes
+from costmeter.core.watch import KINDS, SCHEDULER, UNMETERED, Changes, Reading, Stands, Thresholds, changes
 from costmeter.core.watched_account import BY_ROLLUPS, DAY, account_readings
 from costmeter.core.watched_installation import WELL_AGAIN, Ended, Installation, installation_readings
 from costmeter.store import accounts, alerts, leases, runs, watched
@@ -37,19 +37,19 @@ class _Look(NamedTuple):
     """What all of one look has in common."""
 
     book: PriceBook
-    limits: Limits
+    thresholds: Thresholds
     now: datetime
     ahead: Mapping[str, Sequence[PriceChange]]  # price changes by currency
 
 
-def watch(engine: Engine, *, book: PriceBook, limits: Limits, now: datetime) -> Looked:
+def watch(engine: Engine, *, book: PriceBook, thresholds: Thresholds, now: datetime) -> Looked:
     """What this look raised and recovered; any number of processes may look at once, and each alert is told once.
 
     Accounts are read many at a time. One of which something changed is looked at again by itself, under its lock, and
     its alerts are written in that transaction.
     """
-    ahead = Period(now, now + limits.price_days * DAY)
-    look = _Look(book, limits, now, {currency: price_changes(book, currency, ahead) for currency in CURRENCIES})
+    ahead = Period(now, now + thresholds.price_days * DAY)
+    look = _Look(book, thresholds, now, {currency: price_changes(book, currency, ahead) for currency in CURRENCIES})
     looked, last = Looked(0, [], []), None
     while True:
         with reading(engine) as connection:
@@ -83,7 +83,7 @@ def _due(connection: Connection, page: Sequence[Account], look: _Look) -> dict[s
     models = any(look.ahead.values())
     due = {}
     for seen in watched.look_at(connection, page, look.now, models=models, standing=kinds):
-        readings = account_readings(seen, look.ahead[seen.currency], look.limits, look.now)
+        readings = account_readings(seen, look.ahead[seen.currency], look.thresholds, look.now)
         unknown = () if seen.has_rollups else BY_ROLLUPS
         due[seen.account] = changes(readings, [_stands(one) for one in standing[seen.account]], unknown)
     return due
@@ -93,7 +93,7 @@ def _due_installation(connection: Connection, look: _Look) -> Changes:
     lately = runs.bad_since(connection, look.now - WELL_AGAIN)
     jobs = [_ended(run, lately.get(run.job, set())) for run in runs.ended(connection)]
     items = [item for found in watched.open_items(connection, None).values() for item in found]
-    readings = installation_readings(Installation(jobs, items), look.book, look.limits, look.now)
+    readings = installation_readings(Installation(jobs, items), look.book, look.thresholds, look.now)
     standing = [_stands(one) for one in alerts.standing_of(connection, [NO_ACCOUNT], KINDS)]
     return changes(readings, standing)
 

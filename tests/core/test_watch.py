@@ -13,10 +13,10 @@ from costmeter.core.errors import InputError
 from costmeter.core.ledger import GRANTED, TOPPED_UP
 from costmeter.core.watch import (
     LONGEST_RULE,
-    Limits,
     LowBalance,
     Reading,
     Stands,
+    Thresholds,
     changes,
     has_passed,
     is_above,
@@ -32,7 +32,7 @@ from tests.make import at, book, usd
 NOW = at("2025-03-10T00:00:00Z")
 CALENDAR_ENDS = "calendar china ends on 2026-12-31; prices that depend on it are provisional after that"
 AMOUNTS = st.integers(0, 2**70)
-OFF = Limits(**{name: type(value)() for name, value in Limits()._asdict().items()})
+OFF = Thresholds(**{name: type(value)() for name, value in Thresholds()._asdict().items()})
 
 
 def holding(left: int, kind: str = TOPPED_UP, expires_at: datetime | None = None) -> Holding:
@@ -137,28 +137,28 @@ class TestThresholds:
 class TestAccounts:
     @given(SEEN)
     def test_a_second_look_at_the_same_changes_nothing(self, seen: Seen) -> None:
-        readings = account_readings(seen, (), Limits(), NOW)
+        readings = account_readings(seen, (), Thresholds(), NOW)
         keys = [(one.rule, one.threshold, one.time) for one in readings]
         assert len(keys) == len(set(keys)), "no two readings are of one alert"
         first = changes(readings, [])
         assert not changes(readings, [stand(one) for one in first.raised])
 
     @given(SEEN)
-    def test_with_every_limit_off_nothing_is_read(self, seen: Seen) -> None:
+    def test_with_every_threshold_off_nothing_is_read(self, seen: Seen) -> None:
         assert account_readings(seen, (), OFF, NOW) == []
 
     @given(AMOUNTS, AMOUNTS, st.sets(st.integers(1, 2**70), min_size=1, max_size=4))
     def test_of_amounts_that_are_passed_one_is_told_and_it_is_the_lowest(
         self, left: int, owed: int, amounts: set[int]
     ) -> None:
-        limits = OFF._replace(overdrawn=True, low_balance=tuple(LowBalance(amount, "USD") for amount in amounts))
+        thresholds = OFF._replace(overdrawn=True, low_balance=tuple(LowBalance(amount, "USD") for amount in amounts))
         seen = Seen("a", "USD", is_tracked=True, holdings=[holding(left)], overdraft=owed)
-        raised = [one.threshold for one in account_readings(seen, (), limits, NOW) if one.raises]
+        raised = [one.threshold for one in account_readings(seen, (), thresholds, NOW) if one.raises]
         total = left - owed
         passed = sorted(amount for amount in amounts if total < amount)
         assert len(raised) == (1 if total < 0 or passed else 0)
         assert (raised == ["overdrawn"]) == (total < 0)
-        assert not account_readings(seen._replace(is_tracked=False), (), limits, NOW)
+        assert not account_readings(seen._replace(is_tracked=False), (), thresholds, NOW)
 
     @given(AMOUNTS, AMOUNTS, st.integers(1, 365))
     def test_the_runway_is_the_balance_by_the_mean_of_a_day(self, left: int, spent: int, days: int) -> None:
@@ -191,29 +191,34 @@ class TestAccounts:
         self, unmetered: int, measured: int, raised: list[str]
     ) -> None:
         seen = Seen("a", "USD", unmetered=unmetered, measured=measured)
-        found = changes(account_readings(seen, (), Limits(), NOW), [])
+        found = changes(account_readings(seen, (), Thresholds(), NOW), [])
         assert [one.threshold for one in found.raised] == raised
+
+    def test_silence_goes_on_where_the_last_call_is_not_at_hand(self) -> None:
+        """Its month was detached: that is no call."""
+        readings = account_readings(Seen("a", "USD"), (), Thresholds(), NOW)
+        assert not changes(readings, [Stands("no_data", "no_data", "1", "24 hours", {})])
 
     def test_waiting_calls_of_a_frozen_account_are_told_by_the_freeze(self) -> None:
         seen = Seen("a", "USD", waiting=Waiting(3, at("2025-03-09T00:00:00Z")), frozen_at=NOW, frozen_for="promise 2")
-        found = changes(account_readings(seen, (), Limits(), NOW), [])
+        found = changes(account_readings(seen, (), Thresholds(), NOW), [])
         assert [one.kind for one in found.raised] == ["frozen"]
 
     def test_a_credit_that_is_not_in_effect_is_no_balance(self) -> None:
         later = holding(usd("5.00"))._replace(effective_at=NOW + timedelta(seconds=1))
         seen = Seen("a", "USD", is_tracked=True, holdings=[later])
-        (raised,) = changes(account_readings(seen, (), Limits(), NOW), []).raised
+        (raised,) = changes(account_readings(seen, (), Thresholds(), NOW), []).raised
         assert (raised.threshold, raised.facts["balance"]) == ("1.00 USD", "0.00")
 
 
 class TestInstallation:
     def test_where_no_job_ever_ran_no_scheduler_is_missed(self) -> None:
-        assert changes(installation_readings(Installation(), book(), Limits(), NOW), []).raised == []
+        assert changes(installation_readings(Installation(), book(), Thresholds(), NOW), []).raised == []
 
     @given(st.timedeltas(timedelta(minutes=-60), timedelta(minutes=60)))
     def test_a_clock_that_is_behind_is_no_silence(self, ago: timedelta) -> None:
         run = Ended("post", NOW - ago, NOW - ago, "done", "posted 0 calls", "")
-        raised = changes(installation_readings(Installation([run]), book(), Limits(), NOW), []).raised
+        raised = changes(installation_readings(Installation([run]), book(), Thresholds(), NOW), []).raised
         assert [one.rule for one in raised] == (["scheduler"] if ago >= timedelta(minutes=15) else [])
 
     @pytest.mark.parametrize(
@@ -230,14 +235,14 @@ class TestInstallation:
     ) -> None:
         for outcome in ("warned", "failed"):
             run = Ended(job, NOW, NOW, outcome, "any", error)
-            readings = installation_readings(Installation([run]), book(), Limits()._replace(**off), NOW)
+            readings = installation_readings(Installation([run]), book(), Thresholds()._replace(**off), NOW)
             told = [one.threshold for one in changes(readings, []).raised]
             assert told == ([outcome] if is_told or outcome == "failed" else [])
 
     def test_a_job_that_is_no_more_is_forgotten_and_the_silence_is_not(self) -> None:
         run = Ended("exports", NOW, NOW, "failed", "", "the disk is away")
         for days, raised in ((0, ["job exports"]), (30, ["scheduler", "job exports"]), (31, ["scheduler"])):
-            readings = installation_readings(Installation([run]), book(), Limits(), NOW + timedelta(days))
+            readings = installation_readings(Installation([run]), book(), Thresholds(), NOW + timedelta(days))
             assert [one.rule for one in changes(readings, []).raised] == raised
 
 

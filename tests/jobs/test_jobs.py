@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from costmeter.core.periods import format_instant
-from costmeter.core.watch import Limits
+from costmeter.core.watch import Thresholds
 from costmeter.jobs.job import DAY, Job
 from costmeter.jobs.jobs import all_jobs
 from costmeter.services.expire_credits import expire_credits
@@ -30,7 +30,7 @@ def done(engine: Engine, name: str, now: str = NOW) -> Done:
     """What a job says when it is done at an instant."""
     jobs = {
         job.name: job
-        for job in all_jobs(engine, book=book(), limits=Limits(), nightly_at=time(2, 17), clock=lambda: at(now))
+        for job in all_jobs(engine, book=book(), thresholds=Thresholds(), nightly_at=time(2, 17), clock=lambda: at(now))
     }
     return jobs[name].work()
 
@@ -113,7 +113,7 @@ def test_a_daily_job_is_due_at_its_time_of_utc() -> None:
 
 def test_digests_are_a_job_where_somebody_asks_for_them(engine: Engine) -> None:
     record_and_post(engine, an_event("a"), now=NOW)
-    told: Any = {"book": book(), "limits": Limits(), "nightly_at": time(), "clock": lambda: at(LATER)}
+    told: Any = {"book": book(), "thresholds": Thresholds(), "nightly_at": time(), "clock": lambda: at(LATER)}
     made = [{job.name: job for job in all_jobs(engine, digests=kinds, **told)} for kinds in ((), ("daily", "monthly"))]
     assert "digests" not in made[0]
     assert made[1]["digests"].work() == ("wrote 1 digests", ())  # in February the account was not there yet

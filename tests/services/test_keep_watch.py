@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Engine, text
 
-from costmeter.core.watch import KINDS, Limits
+from costmeter.core.watch import KINDS, Thresholds
 from costmeter.services.keep_watch import Lookout
 from costmeter.store import alerts
 from costmeter.store.engine import reading
@@ -23,7 +23,7 @@ def rules(engine: Engine) -> list[str]:
 
 
 def test_it_looks_until_it_is_told_to_end(engine: Engine) -> None:
-    lookout = Lookout(engine, book(), Limits(), lambda: NOW, every=0.01)
+    lookout = Lookout(engine, book(), Thresholds(), lambda: NOW, every=0.01)
     lookout.start()
     assert rules(engine) == []
     top_up(engine, "0.50", "2025-03-01T00:00:00Z")
@@ -35,7 +35,7 @@ def test_a_look_that_fails_is_logged_and_followed_by_another(engine: Engine, cap
     top_up(engine, "0.50", "2025-03-01T00:00:00Z")
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE alert RENAME TO elsewhere"))
-    lookout = Lookout(engine, book(), Limits(), lambda: NOW, every=0.01)
+    lookout = Lookout(engine, book(), Thresholds(), lambda: NOW, every=0.01)
     lookout.start()
     until(lambda: "the watch failed; it looks again" in caplog.text)
     with engine.begin() as connection:
@@ -47,7 +47,7 @@ def test_a_look_that_fails_is_logged_and_followed_by_another(engine: Engine, cap
 def test_it_goes_by_the_machines_clock(engine: Engine) -> None:
     before = datetime.now(UTC)
     top_up(engine, "0.50", "2025-03-01T00:00:00Z")
-    lookout = Lookout(engine, book(), Limits(calendar_days=0))
+    lookout = Lookout(engine, book(), Thresholds(calendar_days=0))
     lookout.start()
     until(lambda: rules(engine))
     assert lookout.stop(30)

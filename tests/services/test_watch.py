@@ -14,7 +14,7 @@ from sqlalchemy import Engine, event, update
 
 from costmeter.core.periods import format_instant
 from costmeter.core.price_book import PriceBook
-from costmeter.core.watch import KINDS, Limits, LowBalance
+from costmeter.core.watch import KINDS, LowBalance, Thresholds
 from costmeter.services.correct_balance import NewCorrection, correct_balance
 from costmeter.services.run_job import Done, run_job
 from costmeter.services.take_lease import take_lease
@@ -35,8 +35,8 @@ from tests.services.watching import CASES, FIRST, SECOND, Case, call, days, run
 AT_ONCE = 8
 
 
-def look(engine: Engine, now: str = FIRST, limits: Limits | None = None, by: PriceBook | None = None) -> Looked:
-    return watch(engine, book=by or book(), limits=limits or Limits(), now=at(now))
+def look(engine: Engine, now: str = FIRST, thresholds: Thresholds | None = None, by: PriceBook | None = None) -> Looked:
+    return watch(engine, book=by or book(), thresholds=thresholds or Thresholds(), now=at(now))
 
 
 def look_at_once(engine: Engine, case: Case, step: int) -> tuple[list[Crossing], list[Crossing]]:
@@ -45,7 +45,7 @@ def look_at_once(engine: Engine, case: Case, step: int) -> tuple[list[Crossing],
 
     def one(_: int) -> Looked:
         ready.wait()
-        return look(engine, case.seen_at[step], case.limits, case.books[step]())
+        return look(engine, case.seen_at[step], case.thresholds, case.books[step]())
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         looked = [*pool.map(one, range(AT_ONCE))]
@@ -121,8 +121,8 @@ def test_of_a_healthy_account_nothing_is_told(engine: Engine) -> None:
     assert told(engine) == []
 
 
-def test_without_limits_nothing_is_watched(engine: Engine) -> None:
-    off = Limits(**{name: type(value)() for name, value in Limits()._asdict().items()})
+def test_without_thresholds_nothing_is_watched(engine: Engine) -> None:
+    off = Thresholds(**{name: type(value)() for name, value in Thresholds()._asdict().items()})
     for name in ("low balance", "unpriced", "difference", "job failed"):
         CASES[name].begin(engine)
     grant(engine, "5.00", "2025-03-01T00:00:00Z", "2025-03-11T00:00:00Z", account="b")
@@ -173,7 +173,7 @@ class TestLowBalance:
             elif added:
                 void_credit(engine, name, added.pop(), reason="any", by="ada", now=at(FIRST))
         granted, topped_up = balance(engine, FIRST, name)
-        look(engine, limits=Limits(low_balance=(LowBalance(10**15, "USD"),), runway_days=0))
+        look(engine, thresholds=Thresholds(low_balance=(LowBalance(10**15, "USD"),), runway_days=0))
         (stands,) = [one for one in standing(engine) if one.account == name and one.rule == "low_balance"]
         assert (stands.facts["granted"], stands.facts["topped_up"]) == (granted, topped_up)
 
@@ -244,18 +244,17 @@ class TestPriceChange:
         by = changing()
         for number, model in enumerate(("demo", "alias", "same")):
             record_and_post(engine, an_event(f"call-{number}", "2025-03-09T00:00:00Z", model=model))
-        off = Limits(unpriced=0)
+        off = Thresholds(unpriced=0)
         assert look(engine, "2025-03-06T23:59:59Z", off, by).raised == []
         (raised,) = look(engine, "2025-03-10T00:00:00Z", off, by).raised
         assert raised == ("default", "price_change demo/2", "2025-03-14T00:00:00Z", "7 days")
         (stands,) = standing(engine)
+        rates = (("input.cache_hit", "1", "1"), ("input.cache_miss", "2", "2"), ("output", "3", "4"))
         assert stands.facts == {
             "from": "2025-03-14T00:00:00Z", "models": ["alias", "demo"], "currency": "USD",
-            "before": "demo/1", "after": "demo/2",
-            "rates": [
-                {"band": "flat", "meter": "input.cache_hit", "per": 10**6, "old": "1", "new": "1"},
-                {"band": "flat", "meter": "input.cache_miss", "per": 10**6, "old": "2", "new": "2"},
-                {"band": "flat", "meter": "output", "per": 10**6, "old": "3", "new": "4"},
+            "after": "demo/2", "rates": [
+                {"before": "demo/1", "band": "flat", "meter": meter, "per": 10**6, "old": old, "new": new}
+                for meter, old, new in rates
             ],
         }  # fmt: skip
         assert look(engine, "2025-03-14T00:00:01Z", off, by).recovered == [raised]
@@ -263,14 +262,35 @@ class TestPriceChange:
 
     def test_a_price_that_ends_is_told_with_nothing_after_it(self, engine: Engine) -> None:
         record_and_post(engine, an_event("a", "2025-03-09T00:00:00Z", model="old"))
-        look(engine, limits=Limits(unpriced=0), by=changing())
+        look(engine, thresholds=Thresholds(unpriced=0), by=changing())
         (stands,) = standing(engine)
-        assert (stands.rule, stands.facts["before"], stands.facts["after"]) == ("price_change old/1", "old/1", None)
-        assert {row["new"] for row in stands.facts["rates"]} == {None}
+        assert (stands.rule, stands.facts["after"]) == ("price_change old/1", None)
+        assert {(row["before"], row["new"]) for row in stands.facts["rates"]} == {("old/1", None)}
+
+    def test_two_models_that_become_one_tariff_are_told_once(self, engine: Engine) -> None:
+        march = "2025-03-14T00:00:00Z"
+        spans = [
+            f'{{ model = "{name}", to = {march} }}, {{ model = "demo", from = {march} }}' for name in ("one", "two")
+        ]
+        dear = {"flat": RATES | {"output": "9"}}
+        by = a_book(
+            a_tariff("one/1", model="one"), a_tariff("two/1", model="two", bands=dear),
+            a_tariff(start=march, bands={"flat": RATES | {"output": "4"}}),
+            a_name("one", spans[0]), a_name("two", spans[1]), a_name(),
+        )  # fmt: skip
+        for model in ("one", "two"):
+            record_and_post(engine, an_event(model, "2025-03-09T00:00:00Z", model=model))
+        off = Thresholds(unpriced=0)
+        assert [alert.rule for alert in look(engine, thresholds=off, by=by).raised] == ["price_change demo/1"]
+        facts = standing(engine)[0].facts
+        assert facts["models"] == ["one", "two"]
+        told = [(row["before"], row["old"], row["new"]) for row in facts["rates"] if row["meter"] == "output"]
+        assert told == [("one/1", "3", "4"), ("two/1", "9", "4")]
+        assert look(engine, thresholds=off, by=by) == (1, [], [])
 
     def test_a_model_that_was_not_used_for_thirty_days_is_not_told_of(self, engine: Engine) -> None:
         record_and_post(engine, an_event("a", "2025-02-07T00:00:00Z", model="demo"))
-        assert look(engine, limits=Limits(unpriced=0), by=changing()).raised == []
+        assert look(engine, thresholds=Thresholds(unpriced=0), by=changing()).raised == []
 
 
 def test_what_is_not_known_is_left_as_it_is(engine: Engine) -> None:
@@ -316,4 +336,4 @@ def test_a_job_that_ends_its_process_each_time_has_failed(engine: Engine) -> Non
 def test_a_threshold_that_is_taken_out_of_the_settings_recovers(engine: Engine) -> None:
     top_up(engine, "0.50", "2025-03-01T00:00:00Z")
     look(engine)
-    assert [alert.threshold for alert in look(engine, limits=Limits(low_balance=())).recovered] == ["1.00 USD"]
+    assert [alert.threshold for alert in look(engine, thresholds=Thresholds(low_balance=())).recovered] == ["1.00 USD"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from costmeter.core.watch import Limits, parse_low_balances
+from costmeter.core.watch import Thresholds, parse_low_balances
 from costmeter.prices.read import read_edition
 from costmeter.services.discard_items import discard_items
 from costmeter.services.explain_observation import explain_observation
@@ -38,7 +38,7 @@ class Case:
     recovered: Mapping[str, Any]
     account: str = "default"
     seen_at: tuple[str, str, str] = (FIRST, SECOND, THIRD)
-    limits: Limits = field(default_factory=Limits)
+    thresholds: Thresholds = field(default_factory=Thresholds)
     books: tuple[Any, Any, Any] = (book, book, book)
 
 
@@ -147,9 +147,9 @@ def freeze(engine: Engine) -> None:
     freeze_account(engine, "default", by="verify", reason="promise 6", now=at("2025-03-09T00:00:00Z"))
 
 
-def no_daily(**more: Any) -> Limits:
-    """Limits of which only those are on that a case is about, where days with calls would raise others."""
-    return Limits(runway_days=0, no_data_hours=0)._replace(**more)
+def no_daily(**more: Any) -> Thresholds:
+    """Thresholds of which only those are on that a case is about, where days with calls would raise others."""
+    return Thresholds(runway_days=0, no_data_hours=0)._replace(**more)
 
 
 NOON = "2025-03-10T12:00:00Z"
@@ -162,7 +162,7 @@ CASES = {
         lambda engine: call(engine, "a", "2025-03-13T12:00:00Z"),
         low("0.50"),
         low("2.00"),
-        limits=no_daily(low_balance=parse_low_balances("1.00 USD, 0.25 USD, 9.00 CNY", "any")),
+        thresholds=no_daily(low_balance=parse_low_balances("1.00 USD, 0.25 USD, 9.00 CNY", "any")),
         seen_at=(FIRST, SECOND, "2025-03-13T12:00:01Z"),
     ),
     "overdrawn": Case(
@@ -173,7 +173,7 @@ CASES = {
         lambda engine: call(engine, "b", "2025-03-13T12:00:00Z", 4),
         low("-0.10"),
         low("4.00"),
-        limits=no_daily(),
+        thresholds=no_daily(),
         seen_at=(FIRST, SECOND, "2025-03-13T12:00:01Z"),
     ),
     "runway": Case(
@@ -238,7 +238,7 @@ CASES = {
             "estimated_output_tokens": 21,
         },
         {"calls": 0, "of_calls": 1, "percent": "0.0"},
-        limits=no_daily(unmetered=2),
+        thresholds=no_daily(unmetered=2),
     ),
     "share of unmetered": Case(
         "unmetered",
@@ -254,7 +254,7 @@ CASES = {
             "estimated_output_tokens": 14,
         },
         {"calls": 2, "of_calls": 25, "percent": "8.0"},
-        limits=no_daily(unmetered_percent=9),
+        thresholds=no_daily(unmetered_percent=9),
         seen_at=(FIRST, FIRST, FIRST),
     ),
     "difference": Case(

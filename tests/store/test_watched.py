@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
-from costmeter.core.watch import Limits
+from costmeter.core.watch import Thresholds
 from costmeter.services.watch import watch
 from costmeter.store.engine import open_engine
 from tests.books import RATES, a_book, a_name, a_tariff
@@ -36,7 +36,7 @@ def statements_of_a_look(engine: Engine) -> list[tuple[str, Any]]:
         if statement.startswith("SELECT"):
             asked.append((statement, parameters))
 
-    raised = watch(engine, book=by, limits=Limits(unmetered_percent=0), now=at("2025-03-10T00:00:00Z")).raised
+    raised = watch(engine, book=by, thresholds=Thresholds(unmetered_percent=0), now=at("2025-03-10T00:00:00Z")).raised
     assert {alert.rule.split()[0] for alert in raised} >= {"low_balance", "quarantine", "price_change", "unpriced"}
     return asked
 
