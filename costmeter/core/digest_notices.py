@@ -64,6 +64,7 @@ def _ahead(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     total = (facts["runway"] or {}).get("total")
     if total:
         lasts = f", lasts to {total['runs_out_on']}" if total.get("runs_out_on") else ""
+        lasts = ", overdrawn" if total["balance"].startswith("-") else lasts
         lines.append(("Balance", f"{money(total['balance'], unit)}{lasts}"))
     return lines
 

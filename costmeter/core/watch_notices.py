@@ -56,12 +56,17 @@ def price_change(notice: Notice) -> Said:
     facts = notice.facts
     models, at = ", ".join(facts["models"]), when(facts["from"], _UTC)
     lines = [("Models", models), ("From", at)]
-    lines += [("Tariff until then", str(facts["before"]))] * bool(facts["before"])
+    until = ", ".join(sorted({one["before"] for one in facts["rates"] if one["before"]}))
+    lines += [("Tariff until then", until)] * bool(until)
     lines += [("Tariff from then on", str(facts["after"]))] * bool(facts["after"])
     if notice.event == RECOVERED:
         return _of_account(notice, f"new prices of {models}", f"The prices of {models} have changed.", lines)
     rows = [
-        [f"{_METERS.get(one['meter'], one['meter'])}, {one['band']}", one["old"] or "none", one["new"] or "none"]
+        [
+            f"{_METERS.get(one['meter'], one['meter'])}, {one['band']}",
+            f"{one['old']} ({one['before']})" if one["old"] and "," in until else one["old"] or "none",
+            one["new"] or "none",
+        ]
         for one in facts["rates"]
     ]
     caption = f"Prices in {facts['currency']}, per {facts['rates'][0]['per']:,}" if rows else ""

@@ -12,10 +12,10 @@ from tests.make import at
 _TOKENS = {"unit": "tokens", "spent": "812345678", "amount": "1000000000", "timezone": "America/New_York"}
 _FORECAST = {"forecast": "611.20", "low": "560.00", "high": "690.50", "threshold": "forecast 100%"}
 _LOW = {"currency": "USD", "balance": "4.20", "granted": "1.20", "topped_up": "3.00"}
-_RATE = {"band": "peak", "meter": "input.cache_hit", "per": 1_000_000, "old": "0.07", "new": "0.14"}
-_NEW = {"band": "peak", "meter": "output", "per": 1_000_000, "old": None, "new": "2.20"}
+_RATE = {"before": "chat/1", "band": "peak", "meter": "input.cache_hit", "per": 1_000_000, "old": "0.07", "new": "0.14"}
+_NEW = {"before": "chat/1", "band": "peak", "meter": "output", "per": 1_000_000, "old": None, "new": "2.20"}
 _GRANT = {"credit": 3, "currency": "CNY", "left": "12.50", "expires_at": "2025-03-26T00:00:00Z", "reference": "welcome"}
-_PRICES = {"from": "2025-03-25T16:00:00Z", "models": ["deepseek-chat"], "currency": "USD", "before": "chat/1"}
+_PRICES = {"from": "2025-03-25T16:00:00Z", "models": ["deepseek-chat"], "currency": "USD"}
 _OFF = {"differences": 1, "currency": "USD", "observation": 7, "observed_at": NOW, "difference": "-0.31"}
 _JOB = {"job": "verify", "finished_at": NOW, "scheduled_for": NOW}
 _STOPS = {"spent": "500.00", "threshold": "100%", "stops": True, "filters": {"tag:team": "a"}}
@@ -58,7 +58,8 @@ EXAMPLES: list[tuple[str, str, dict[str, Any], str]] = [  # kind, event, facts, 
     ("no_data", RAISED, {"last_call": "2025-03-18T06:00:00Z"}, "default"),
     ("no_data", RECOVERED, {"last_call": "2025-03-19T07:00:00Z"}, "default"),
     ("price_change", RAISED, _PRICES | {"after": "chat/2", "rates": [_RATE, _NEW]}, "default"),
-    ("price_change", RAISED, _PRICES | {"after": None, "rates": []}, "default"),
+    ("price_change", RAISED, _PRICES | {"after": None, "rates": [_RATE | {"new": None}]}, "default"),
+    ("price_change", RAISED, _PRICES | {"after": "v4", "rates": [_RATE, _RATE | {"before": "r1"}]}, "default"),
     ("unpriced", RAISED, {"calls": 1234, "models": ["deepseek-v9"], "since": "2025-03-18"}, "default"),
     ("unpriced", RECOVERED, {"calls": 0, "models": [], "since": None}, "default"),
     ("quarantine", RAISED, {"items": 3, "kinds": {"malformed": 2, "refused": 1}, "since": NOW}, "default"),
