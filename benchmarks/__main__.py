@@ -20,9 +20,11 @@ from benchmarks import (
     row,
     size,
     verifying,
+    watching,
 )
 from benchmarks.bulk import compare as bulk
 from benchmarks.exports import compare as exports
+from benchmarks.foresight import backtest
 from benchmarks.growth import compare as growth
 from benchmarks.recorder import compare, parts, table
 from benchmarks.serving import compare as serving
@@ -31,7 +33,9 @@ from benchmarks.serving import compare as serving
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", nargs="?", choices=sorted(BENCHMARKS), help="one benchmark; without it all are run")
-    parser.add_argument("--calls", type=int, help="how many calls bulk, repricing, growth, exports and verifying take")
+    parser.add_argument(
+        "--calls", type=int, help="how many calls bulk, repricing, growth, exports, verifying and watching take"
+    )
     options = parser.parse_args()
     print(f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores{_load()}")
     for name, benchmark in BENCHMARKS.items():
@@ -88,8 +92,16 @@ def _verifying(calls: int | None) -> Iterable[str]:
     return verifying.lines(calls or verifying.CALLS)
 
 
+def _watching(calls: int | None) -> Iterable[str]:
+    return watching.lines(calls or watching.CALLS)
+
+
 def _quarter(calls: int | None) -> Iterable[str]:
     return quarter.lines(calls or quarter.CALLS)
+
+
+def _forecast(_: int | None) -> Iterable[str]:
+    return backtest.lines()
 
 
 def _size(_: int | None) -> Iterable[str]:
@@ -118,7 +130,9 @@ BENCHMARKS: dict[str, Callable[[int | None], Iterable[str]]] = {
     "growth": _growth,
     "exports": _exports,
     "verifying": _verifying,
+    "watching": _watching,
     "quarter": _quarter,
+    "forecast": _forecast,
     "size": _size,
     "serving": _serving,
     "recorder": _recorder,

@@ -27,7 +27,8 @@ _PASSWORD_IN_URL = re.compile(r"(?<=://)([^:@/\s]*):[^@/\s]+(?=@)")
 _NAMED_IN_TEXT = re.compile(
     r"(?i)\b(authorization|x-api-key|api[-_]key|password)(['\"]?\s*[:=]\s*['\"]?)(?:\w+\s+)?[^\s,'\"&}]+"
 )
-_NOISY = ("alembic", "apscheduler", "httpcore", "httpx", "psycopg", "urllib3")  # their news is what we say ourselves
+# Their news is what we say ourselves.
+_NOISY = ("alembic", "apscheduler", "httpcore", "httpcore2", "httpx", "httpx2", "psycopg", "urllib3")
 
 
 def configure(level: str = "info", stream: TextIO | None = None, *, as_json: bool | None = None) -> None:

@@ -60,6 +60,11 @@ class Settings(BaseSettings):
         False, description="true: each record is on the disk before its call returns, and survives a power failure"
     )
 
+    channels: Path | None = Field(
+        None, description="the TOML file of the channels that tell alerts (docs/alerts.md); without it, the log tells"
+    )
+    url: str | None = Field(None, description="the service's public address, which messages link to")
+
     close_grace_hours: int = Field(
         72, ge=0, description="hours after its end for which a month is not closed, as late calls are waited for"
     )
@@ -81,6 +86,42 @@ class Settings(BaseSettings):
         None, ge=1, description="every how many hours the scheduler compares a balance with DeepSeek's; default: never"
     )
     reconcile_account: str = Field("default", description="the account whose balance that is")
+    watch_low_balance: str = Field(
+        "1.00 USD, 10.00 CNY", description="amounts that a balance below is told of, with commas between them; 0: none"
+    )
+    watch_overdrawn: bool = Field(True, description="false: an overdrawn account is not told of")
+    watch_runway_days: int = Field(
+        3, ge=0, le=365, description="days of the last week's mean spend that a balance below is told of; 0: none"
+    )
+    watch_grant_days: str = Field(
+        "7, 1", description="days before the expiry of a grant with something left, when that is told; 0: never"
+    )
+    watch_no_data_hours: int = Field(
+        24, ge=0, le=1000, description="hours without a call, after calls on seven days in a row, to tell of; 0: none"
+    )
+    watch_price_days: int = Field(
+        7, ge=0, le=365, description="days before a change of the prices of models in use, when that is told; 0: never"
+    )
+    watch_calendar_days: int = Field(
+        60, ge=0, le=1000, description="days before a calendar of the price book ends, when that is told; 0: never"
+    )
+    watch_unpriced: int = Field(1, ge=0, description="calls without a price, from which on they are told of; 0: none")
+    watch_quarantine: int = Field(1, ge=0, description="items open in quarantine, from which on to tell; 0: none")
+    watch_unmetered: int = Field(
+        100, ge=0, description="unmetered calls of 24 hours, above which they are told of; 0: any number"
+    )
+    watch_unmetered_percent: int = Field(
+        5, ge=0, le=100, description="percent of the calls of 24 hours, above which unmetered ones are told of; 0: any"
+    )
+    watch_difference: bool = Field(True, description="false: a difference to DeepSeek's balance is not told of")
+    watch_unposted_minutes: int = Field(
+        15, ge=0, le=100_000, description="minutes that a call waits to be posted, after which it is told of; 0: never"
+    )
+    watch_frozen: bool = Field(True, description="false: a frozen account is not told of")
+    watch_scheduler_minutes: int = Field(
+        15, ge=0, le=100_000, description="minutes without the end of a job, after which that is told; 0: never"
+    )
+    watch_jobs: bool = Field(True, description="false: a job that failed or found something is not told of")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="the least level that serve, gateway and scheduler log"
     )

@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from sqlalchemy import Engine
 
+    from costmeter.alerts.channels_file import Channels
     from costmeter.api.service import Service
     from costmeter.client.client import Client
+    from costmeter.core.watch import Limits
     from costmeter.jobs.jobs import Reconciling
     from costmeter.jobs.scheduler import Scheduler
     from costmeter.recorder.spool import Spool
+    from costmeter.services.keep_told import Outbox
     from costmeter.settings import Settings
     from costmeter.store.accounts import Home
 
@@ -46,6 +49,18 @@ def price_book() -> PriceBook:
 def close_grace() -> timedelta:
     """How long after its end a month waits for late calls."""
     return timedelta(hours=settings().close_grace_hours)
+
+
+def watch_limits() -> Limits:
+    """The thresholds of what is watched by the clock."""
+    from costmeter.core.watch import Limits, parse_days, parse_low_balances
+    from costmeter.settings import PREFIX
+
+    said = settings()
+    named = {name: getattr(said, f"watch_{name}") for name in Limits._fields}
+    named["low_balance"] = parse_low_balances(said.watch_low_balance, f"{PREFIX}WATCH_LOW_BALANCE")
+    named["grant_days"] = parse_days(said.watch_grant_days, f"{PREFIX}WATCH_GRANT_DAYS")
+    return Limits(**named)
 
 
 def home() -> Home:
@@ -141,12 +156,32 @@ def open_scheduler(engine: Engine) -> Scheduler:
     jobs = all_jobs(
         engine,
         book=price_book(),
+        limits=watch_limits(),
         nightly_at=said.nightly_at,
         clock=clock,
         reconciling=reconciling(),
         exports=exports,
+        digests=[kind for kind, tellers in channels().digests.items() if tellers],
+        outbox=outbox(engine),
     )
     return Scheduler(engine, jobs)
+
+
+def channels() -> Channels:
+    """Who tells notices: the channels of the settings' file, else the log."""
+    from costmeter.alerts.channels_file import default_channels, read_channels
+    from costmeter.reports.charts import bars_png
+
+    path = settings().channels
+    return default_channels() if path is None else read_channels(path, bars_png)
+
+
+def outbox(engine: Engine) -> Outbox:
+    """What there is to tell in a database, and who tells it."""
+    from costmeter.services.keep_told import Outbox
+
+    told = channels()
+    return Outbox(engine, told.by_name, told.digests, settings().url)
 
 
 def reconciling() -> Reconciling | None:
@@ -185,11 +220,15 @@ def open_service(url: str | None = None, *, local: bool = False) -> Service:
     from costmeter.api.otlp.spans import DEEPSEEK_HOSTS
     from costmeter.api.service import Service
     from costmeter.services.keep_posted import Poster
+    from costmeter.services.keep_told import Teller
+    from costmeter.services.keep_watch import Lookout
     from costmeter.services.record_in_turn import Recorder
 
+    limits = watch_limits()
     engine, book, hosts = open_database(url), price_book(), DEEPSEEK_HOSTS | settings().other_hosts
     recorder, poster = Recorder(engine, book, home()), Poster(engine, book)
-    return Service(engine, book, home(), recorder, poster, local, close_grace(), hosts)
+    lookout, teller = Lookout(engine, book, limits), Teller(outbox(engine))
+    return Service(engine, book, home(), recorder, poster, local, close_grace(), hosts, lookout, teller)
 
 
 def service_app() -> FastAPI:

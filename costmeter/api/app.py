@@ -14,8 +14,10 @@ from costmeter.api import (
     accounts,
     budgets,
     credits,
+    digest,
     events,
     exports,
+    forecast,
     health,
     keys,
     lessons,
@@ -36,6 +38,7 @@ from costmeter.api.tracing import Traced
 
 THREADS = 40  # requests that are worked on at once; the others wait
 SECONDS_TO_POST = 30.0  # what a stopping server gives its poster to post what waits
+SECONDS_TO_TELL = 20.0  # and what it gives its teller for the message that it has begun to send
 _ABOUT = """Cost and usage accounting for the DeepSeek API.
 
 Amounts are decimal strings with all their digits, never floats; instants are RFC 3339 and come out in UTC; intervals
@@ -45,14 +48,22 @@ credits by their reference or an Idempotency-Key."""
 
 
 def make_app(service: Service, *, metrics_folder: str | None = None) -> FastAPI:
-    """The app of one process; it starts the service's poster, and stops it when it ends."""
+    """The app of one process; it starts the service's poster, lookout and teller, and stops them when it ends."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         current_default_thread_limiter().total_tokens = THREADS
         service.poster.start()
+        if service.lookout is not None:
+            service.lookout.start()
+        if service.teller:
+            service.teller.start()
         yield
+        if service.lookout is not None:
+            await run_sync(service.lookout.stop, SECONDS_TO_POST)
         await run_sync(service.poster.stop, SECONDS_TO_POST)
+        if service.teller:
+            await run_sync(service.teller.stop, SECONDS_TO_TELL)
         service.engine.dispose()
 
     app = FastAPI(
@@ -66,7 +77,10 @@ def make_app(service: Service, *, metrics_folder: str | None = None) -> FastAPI:
     )
     app.state.service, app.state.measures = service, Measures(metrics_folder)
     app.state.routes = []
-    money = (quote, accounts, credits, budgets, reservations, reports, lessons, statements, exports, prices)
+    money = (
+        quote, accounts, credits, budgets, reservations, reports, lessons, forecast, digest, statements, exports,
+        prices,
+    )  # fmt: skip
     for part in (events, traces, *money, quarantine, keys, health):
         app.include_router(part.router)
         app.state.routes += part.router.routes

@@ -21,6 +21,12 @@ def scope_within(
     grant: Grant, *, month: Text, start: Text, end: Text, account: Text, currency: Text, where: list[str] | None
 ) -> Scope:
     """The scope that is asked for, within what the key may see."""
+    asked, own = projects_within(grant, where), grant.account(account)
+    return scope_of(month=month, start=start, end=end, account=own, currency=currency, where=asked)
+
+
+def projects_within(grant: Grant, where: list[str] | None) -> list[str]:
+    """The filters that are asked for, with the project that the key is limited to."""
     asked = list(where or ())
     projects = [text.partition("=")[2] for text in asked if text.startswith("project=")]
     if len(projects) > 1:
@@ -28,5 +34,4 @@ def scope_within(
     project = grant.project(projects[0] if projects else None)
     if project is not None and not projects:
         asked.append(f"project={project}")
-    own = grant.account(account)
-    return scope_of(month=month, start=start, end=end, account=own, currency=currency, where=asked)
+    return asked

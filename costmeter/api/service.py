@@ -1,4 +1,4 @@
-"""What the endpoints work with: the database, the price book, who may do what, and the thread that posts."""
+"""What the endpoints work with: the database, the price book, who may do what, and the threads that post and tell."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from costmeter.core.access import ADMIN, Grant
 from costmeter.core.price_book import PriceBook
 from costmeter.services.check_key import check_key
 from costmeter.services.keep_posted import Poster
+from costmeter.services.keep_told import Teller
+from costmeter.services.keep_watch import Lookout
 from costmeter.services.record_in_turn import Recorder
 from costmeter.store.accounts import Home
 from costmeter.store.engine import reading
@@ -39,6 +41,8 @@ class Service:
     local: bool = False
     close_grace: timedelta = timedelta(hours=72)  # how long after its end a month waits for late calls
     deepseek_hosts: frozenset[str] = DEEPSEEK_HOSTS  # whose calls are DeepSeek's, where a span tells a host
+    lookout: Lookout | None = None  # looks each minute; without one nobody does
+    teller: Teller | None = None  # none where others tell notices
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _known: dict[str, tuple[float, Grant]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)

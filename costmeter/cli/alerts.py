@@ -1,19 +1,31 @@
-"""`costmeter alerts`: what was raised."""
+"""`costmeter alerts`: what was raised, how notices are told, and what became of each."""
 
 from __future__ import annotations
 
+import logging
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from costmeter.cli.database import snapshot
+from costmeter import wiring
+from costmeter.cli.database import database, snapshot
 from costmeter.cli.options import AnyAccount, AsJson
-from costmeter.cli.output import print_json, print_table
+from costmeter.cli.output import print_json, print_line, print_table
+from costmeter.core.deliveries import STATES
+from costmeter.core.errors import CostmeterError, InputError, RefusedError, UnreachableError
+from costmeter.core.notice_kinds import KINDS
+from costmeter.core.notices import TEST, Notice, compose
+from costmeter.core.periods import format_instant
 from costmeter.core.secrets import without_secrets
 from costmeter.reports.budgets import alert_shape
-from costmeter.store import alerts
+from costmeter.store import alerts, notices
+from costmeter.store.engine import in_transaction
+from costmeter.store.keys import key_text, new_id
+from costmeter.store.notices import Listed
 
-app = typer.Typer(help="Alerts: thresholds that were crossed.")
+app = typer.Typer(help="Alerts: what was raised, telling it, and what became of each notice.")
+State = Annotated[str | None, typer.Option(help=f"Only those in this state: {', '.join(STATES)}.")]
 
 
 @app.command("list")
@@ -30,10 +42,10 @@ def list_alerts(
         print_json(found)
         return
     columns = dict.fromkeys(("raised", "account", "alert", "threshold", "spent", "of", "recovered"), "left")
-    print_table(columns, [_row(one) for one in found])
+    print_table(columns, [_alert(one) for one in found])
 
 
-def _row(shape: dict[str, Any]) -> list[str]:
+def _alert(shape: dict[str, Any]) -> list[str]:
     facts = shape["facts"]
     unit = facts.get("unit", "")
     name = f"budget {facts['budget']}" if "budget" in facts else shape["rule"].replace("_", " ")
@@ -41,3 +53,129 @@ def _row(shape: dict[str, Any]) -> list[str]:
         shape["raised_at"], shape["account"] or "", name, shape["threshold"],
         f"{facts['spent']} {unit}" if "spent" in facts else "", facts.get("amount", ""), shape["recovered_at"] or "",
     ]  # fmt: skip
+
+
+@app.command("test")
+def try_channel(
+    channel: Annotated[str, typer.Argument(help="The channel, by its name in the file of channels.")],
+    as_json: AsJson = False,
+) -> None:
+    """Send a test notice through one channel now. Exit 1 where it is not accepted."""
+    _show_log()
+    found = wiring.channels().by_name
+    if channel not in found:
+        raise InputError("channel", channel, f"is none of {', '.join(sorted(found))}; see COSTMETER_CHANNELS")
+    notice = Notice("", new_id(), TEST, TEST, channel, {"channel": channel}, datetime.now(UTC))
+    error: CostmeterError | None = None
+    try:
+        found[channel].send(compose(notice, KINDS, site=wiring.settings().url))
+    except (RefusedError, UnreachableError) as raised:
+        error = raised
+    if as_json:
+        said = None if error is None else str(error)
+        print_json({"channel": channel, "notice_id": notice.notice_id, "accepted": error is None, "error": said})
+    else:
+        print_line(
+            f"{channel}: {'accepted' if error is None else f'not accepted: {error}'} (notice {notice.notice_id})"
+        )
+    raise typer.Exit(int(error is not None))
+
+
+@app.command()
+def send(as_json: AsJson = False) -> None:
+    """Tell now what is due: what `serve` and `scheduler` do by themselves. Exit 1 where something was given up."""
+    _show_log()
+    with database() as engine:
+        sent = wiring.outbox(engine).empty()
+    if as_json:
+        print_json(sent._asdict())
+    else:
+        print_line(f"accepted {sent.accepted:,}, put off {sent.put_off:,}, given up {sent.given_up:,}")
+    raise typer.Exit(int(sent.given_up > 0))
+
+
+@app.command()
+def deliveries(
+    state: State = None,
+    account: AnyAccount = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List what became of the newest notices, channel by channel."""
+    if state is not None and state not in STATES:
+        raise InputError("state", state, f"use one of {', '.join(STATES)}")
+    named = None if account is None else [without_secrets(account)]
+    with snapshot() as connection:
+        found = notices.listed(connection, state, named, limit=limit)
+    if as_json:
+        print_json([_shape(one) for one in found])
+        return
+    columns = dict.fromkeys(("notice", "raised", "title", "channel", "state"), "left")
+    columns |= {"attempts": "right", "due": "left", "error": "left"}
+    print_table(columns, [_row(one) for one in found])
+
+
+@app.command()
+def retry(
+    notice: Annotated[
+        str | None, typer.Argument(help="One notice, by its id; without it, all that were given up.")
+    ] = None,
+    channel: Annotated[str | None, typer.Option(help="Only what this channel was given up for.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try again what was given up, as if it were new."""
+    notice_id = None if notice is None else _key(notice)
+    with database() as engine:
+        count = in_transaction(
+            engine, lambda c: notices.try_again(c, datetime.now(UTC), channel=channel, notice_id=notice_id)
+        )
+    if as_json:
+        print_json({"deliveries": count})
+    else:
+        print_line(f"{count:,} deliveries are tried again")
+
+
+def _key(text: str) -> bytes:
+    digits = text.replace("-", "")
+    try:
+        key = bytes.fromhex(digits)
+    except ValueError:
+        key = b""
+    if len(key) != 16:
+        raise InputError("notice", text, "is no id of a notice; see: costmeter alerts deliveries")
+    return key
+
+
+def _shape(one: Listed) -> dict[str, object]:
+    delivery = one.delivery
+    return {
+        "notice_id": key_text(delivery.notice_id),
+        "account": delivery.account or None,
+        "kind": one.kind,
+        "event": one.event,
+        "title": one.title,
+        "created_at": format_instant(one.created_at),
+        "channel": delivery.channel,
+        "state": delivery.state,
+        "attempts": delivery.attempts,
+        "due_at": format_instant(delivery.due_at),
+        "ended_at": format_instant(delivery.ended_at) if delivery.ended_at else None,
+        "error": delivery.error,
+    }
+
+
+def _row(one: Listed) -> list[str]:
+    shape = _shape(one)
+    due = "" if one.delivery.ended_at else shape["due_at"]
+    names = ("notice_id", "created_at", "title", "channel", "state", "attempts")
+    return [*(str(shape[name]) for name in names), str(due), one.delivery.error or ""]
+
+
+def _show_log() -> None:
+    """What the log channel and the sender say goes to standard error, as of any process that costmeter runs."""
+    ours = logging.getLogger("costmeter")
+    if not ours.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("costmeter: %(levelname)s %(message)s"))
+        ours.addHandler(handler)
+        ours.setLevel(logging.INFO)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -19,11 +19,16 @@ from costmeter.cli.frozen import said_of
 from costmeter.cli.options import AsJson
 from costmeter.cli.output import print_json, print_line
 from costmeter.core.errors import CostmeterError
+from costmeter.core.periods import format_instant
+from costmeter.core.watch import KINDS
 from costmeter.prices.check import problems
 from costmeter.recorder.lane import Lane, size
 from costmeter.recorder.leftovers import losses, survey
-from costmeter.store import accounts, imported, schema
+from costmeter.store import accounts, alerts, imported, notices, schema
+from costmeter.store.alerts import NO_ACCOUNT
 from costmeter.store.engine import journal_mode, reading
+
+LATELY = timedelta(days=7)
 
 
 class Check(NamedTuple):
@@ -35,9 +40,9 @@ class Check(NamedTuple):
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check the installation: database, price book and spool. Exit 1 where something needs a hand."""
+    """Check the installation: database, price book, channels and spool. Exit 1 where something needs a hand."""
     where = _checked_database() if wiring.settings().server_url is None else _checked_server()
-    checks = [*where, *_checked_prices(), *_checked_spool()]
+    checks = [*where, *_checked_prices(), *_checked_channels(), *_checked_spool()]
     if as_json:
         print_json({"checks": [check._asdict() for check in checks]})
     else:
@@ -56,6 +61,8 @@ def _checked_database() -> Iterator[Check]:
                 yield Check("database", "yes", f"{engine.url.render_as_string()}, schema {schema.NEWEST}")
                 yield from _frozen_accounts(engine)
                 yield from _counted_twice(engine)
+                yield from _standing_alerts(engine)
+                yield from _given_up(engine)
             if engine.dialect.name == "sqlite":
                 yield Check("SQLite", "yes", f"{sqlite3.sqlite_version}, journal {journal_mode()}")
     except CostmeterError as error:
@@ -89,6 +96,34 @@ def _counted_twice(engine: Engine) -> Iterator[Check]:
                 remedy = "void the import and import the time before the calls: costmeter import list"
                 said = f"account {name} has recorded calls in {len(found)} imported intervals, the first {found[0]}"
                 yield Check("history", "no", f"{said}; they count twice: {remedy}")
+
+
+def _standing_alerts(engine: Engine) -> Iterator[Check]:
+    """What the watch found of the installation; alerts of accounts are their owners'."""
+    with reading(engine) as connection:
+        for alert in alerts.standing_of(connection, [NO_ACCOUNT], KINDS):
+            since = format_instant(alert.raised_at)
+            yield Check("watch", "note", f"{alert.rule} ({alert.threshold}) since {since}; see: costmeter watch")
+
+
+def _given_up(engine: Engine) -> Iterator[Check]:
+    """What was not told, lately."""
+    with reading(engine) as connection:
+        found = notices.given_up_since(connection, datetime.now(UTC) - LATELY)
+    for channel, count in sorted(found.items()):
+        remedy = "see: costmeter alerts deliveries --state given_up; once it is mended: costmeter alerts retry"
+        yield Check(
+            "alerts", "no", f"channel {channel} was given up for {count:,} notices of {LATELY.days} days; {remedy}"
+        )
+
+
+def _checked_channels() -> Iterator[Check]:
+    try:
+        found = wiring.channels()
+    except CostmeterError as error:
+        yield Check("channels", "no", str(error))
+        return
+    yield Check("channels", "yes", f"notices are told through {', '.join(sorted(found.by_name))}")
 
 
 def _checked_prices() -> Iterator[Check]:

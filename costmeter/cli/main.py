@@ -22,9 +22,11 @@ from costmeter.cli import (
     credit,
     db,
     demo,
+    digest,
     doctor,
     export,
     flush,
+    forecast,
     imports,
     keys,
     lessons,
@@ -40,6 +42,7 @@ from costmeter.cli import (
     simulate,
     statement,
     verify,
+    watch,
 )
 from costmeter.core.errors import CostmeterError, NoPriceError
 
@@ -51,6 +54,8 @@ app = typer.Typer(
 app.command()(record.record)
 app.command()(report.report)
 app.command()(lessons.lessons)
+app.command()(forecast.forecast)
+app.command()(digest.digest)
 app.command()(reprice.reprice)
 app.command()(statement.statement)
 app.command()(statement.close)
@@ -73,6 +78,7 @@ app.add_typer(keys.app, name="keys")
 app.command()(audit.audit)
 app.add_typer(db.app, name="db")
 app.add_typer(scheduler.app, name="scheduler")
+app.command()(watch.watch)
 app.command()(simulate.simulate)
 app.command()(demo.demo)
 

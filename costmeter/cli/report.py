@@ -25,7 +25,7 @@ _SHOWN = (
     "output_tokens", "cache_savings", "off_peak_savings",
 )  # fmt: skip
 _HEADINGS = {"granted": "from granted", "topped_up": "from topped up"}  # what paid, not what was paid in
-_DOUBTS = {
+CONCERNS = {
     "failed": "failed, not charged",
     "unmetered": "unmetered: usage unknown, and DeepSeek may have charged for it",
     "unpriced": "unpriced: counted, cost unknown and not in the sum",
@@ -103,7 +103,7 @@ def print_report(result: SpendReport, month: str | None, known_at: datetime | No
     print_table(columns, rows, total=[*total, *numbers])
     for name in DOUBTS:
         if count := result.totals[name]:
-            print_line(f"{count:>8,} {_calls(count)} {_DOUBTS[name]}")
+            print_line(f"{count:>8,} {_calls(count)} {CONCERNS[name]}")
     if count := result.totals["clock_doubts"]:
         amount = f"{format_amount(result.totals['clock_doubt_amount'])} {result.currency}"
         print_line(f"{count:>8,} {_calls(count)} so near a change of price or month that the clock could move {amount}")

@@ -117,6 +117,25 @@ class Spend(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
     totals: dict[str, Any]
 
 
+class Forecast(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
+    """What a month will come to, and how long the balance lasts; None with a `reason` where nothing can be told."""
+
+    account: str
+    month: str
+    start: str
+    end: str
+    timezone: str
+    as_of: str
+    unit: str
+    where: dict[str, str]
+    spent: str | int
+    unpriced: int
+    forecast: dict[str, Any] | None
+    reason: str | None
+    last_month: dict[str, Any] | None
+    runway: dict[str, Any] | None
+
+
 class Quote(msgspec.Struct, frozen=True):
     """The price of one call, line by line."""
 

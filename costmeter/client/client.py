@@ -20,7 +20,19 @@ from urllib.parse import quote as in_path
 
 import msgspec
 
-from costmeter.client.answers import Account, Balance, Call, Credit, Entry, Item, Quote, Recorded, Reservation, Spend
+from costmeter.client.answers import (
+    Account,
+    Balance,
+    Call,
+    Credit,
+    Entry,
+    Forecast,
+    Item,
+    Quote,
+    Recorded,
+    Reservation,
+    Spend,
+)
 from costmeter.core.errors import OverBudgetError, ServiceError, SetupError
 from costmeter.store.keys import new_id
 
@@ -130,6 +142,11 @@ class Client:
         """A spend report; `asked` is month, or from and to, and account, currency, timezone, known_at."""
         params: dict[str, Any] = {**asked, "where": list(where)}
         return self._ask("GET", "/v1/reports/spend", Spend, params=params | ({"by": ",".join(by)} if by else {}))
+
+    def forecast(self, account: str | None = None, *, where: Sequence[str] = (), **asked: str) -> Forecast:
+        """What a month will come to and how long the balance lasts; `asked` is month and unit."""
+        params = {**asked, "account": account, "where": list(where)}
+        return self._ask("GET", "/v1/reports/forecast", Forecast, params=params)
 
     def export_charges(self, out: IO[bytes] | Path, **asked: str) -> int:
         """Writes the charges as CSV; returns how many bytes. A file that breaks off raises, and leaves no file."""

@@ -13,12 +13,15 @@ CostmeterError
  +- ServiceError      what a costmeter server or DeepSeek refuses, or that it cannot be reached
  |   +- OverBudgetError   a budget does not cover what was to be spent
  +- FullError         the database has no room for more
+ +- RefusedError      a channel's receiver will never take a message
+ +- UnreachableError  a channel's receiver did not take a message this time
  +- SetupError        the installation: schema, database, missing package
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from costmeter.core.secrets import without_secrets
@@ -113,6 +116,18 @@ class OverBudgetError(ServiceError):
         super().__init__(message, status=402, kind="/problems/over-budget")
         self.budget = budget
         self.retry_after = retry_after
+
+
+class RefusedError(CostmeterError):
+    """The receiver of a channel will never take this message: it is given up at once."""
+
+
+class UnreachableError(CostmeterError):
+    """The receiver of a channel did not take a message this time; perhaps it asks for a pause before the next."""
+
+    def __init__(self, message: str, *, pause: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.pause = pause
 
 
 class SetupError(CostmeterError):

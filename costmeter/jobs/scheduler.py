@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -24,6 +25,7 @@ from costmeter.store.runs import DONE, FAILED, Run
 
 LEASE = timedelta(seconds=60)  # how long jobs wait for the next scheduler when one dies
 RENEWALS = 4  # in the time of a lease
+PUT = timedelta(seconds=1)  # more than this between the clock and the time that passed: it was put
 
 log = logging.getLogger("costmeter.jobs")
 
@@ -32,7 +34,7 @@ class Scheduler:
     """Runs jobs at their instants while it holds the lease, and stands by while another one does.
 
     A job whose newest instant nobody ran (all schedulers were down, or the one that ran it died) is run as soon as the
-    lease is taken; earlier instants are not made up for.
+    lease is taken, and so it is once the clock was put; earlier instants are not made up for, and none is run twice.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Scheduler:
         self.owner = _new_owner()
         self._engine, self._jobs, self._lease, self._clock = engine, jobs, lease, clock
         self._held_until = EPOCH
+        self._seen_at = clock(), time.monotonic()
         self._is_ending = False
         self._timer = BackgroundScheduler(
             timezone=UTC,
@@ -56,12 +59,14 @@ class Scheduler:
     def run(self, stop: threading.Event) -> None:
         """Run until told to stop; then let what is running finish, and give the lease back."""
         for job in self._jobs:
-            trigger = IntervalTrigger(seconds=int(job.every.total_seconds()), start_date=job.first, timezone=UTC)
-            self._timer.add_job(self._run_due, trigger, args=[job], id=job.name)
+            self._timer.add_job(self._run_due, _trigger(job), args=[job], id=job.name)
         self._timer.start()
         log.info("scheduler %s is ready", self.owner)
         while not stop.is_set():
-            if self._hold():
+            was_put = self._clock_was_put()
+            if was_put:
+                self._begin_timer_anew()
+            if self._hold() or was_put:
                 self._catch_up()
             stop.wait(self._seconds_to_renewal())
         log.info("scheduler %s ends when its jobs have", self.owner)
@@ -82,6 +87,21 @@ class Scheduler:
         """Run each job whose newest instant nobody has run; the row of the run tells."""
         for job in self._jobs:
             self._timer.add_job(self._run_due, args=[job], id=f"{job.name} at once", replace_existing=True)
+
+    def _clock_was_put(self) -> bool:
+        """Whether the clock, since this was asked last, went on by another time than passed."""
+        before, passed = self._seen_at, time.monotonic()
+        self._seen_at = now, _ = self._clock(), passed
+        by = now - before[0] - timedelta(seconds=passed - before[1])
+        if abs(by) <= PUT:
+            return False
+        log.warning("the clock was put by %s", by)
+        return True
+
+    def _begin_timer_anew(self) -> None:
+        """Count each job's instants from the present clock: the timer waits for those of the one before."""
+        for job in self._jobs:
+            self._timer.reschedule_job(job.name, trigger=_trigger(job))
 
     def _run_due(self, job: Job) -> Run | None:
         now = self._clock()
@@ -135,6 +155,10 @@ class Scheduler:
 
     def _seconds_to_renewal(self) -> float:
         return self._lease.total_seconds() / RENEWALS
+
+
+def _trigger(job: Job) -> IntervalTrigger:
+    return IntervalTrigger(seconds=int(job.every.total_seconds()), start_date=job.first, timezone=UTC)
 
 
 def _new_owner() -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from costmeter.core.periods import format_instant
-from costmeter.core.price_book import Calendar, PriceBook
+from costmeter.core.price_book import PriceBook
+from costmeter.core.price_changes import calendars_that_end, end_of
 
-CALENDAR_NOTICE = timedelta(days=60)
+CALENDAR_NOTICE = 60  # days
 
 
 def problems(book: PriceBook, now: datetime) -> list[str]:
@@ -31,17 +32,4 @@ def _gaps(book: PriceBook) -> Iterator[str]:
 
 
 def _calendars_that_end(book: PriceBook, now: datetime) -> Iterator[str]:
-    for calendar in _calendars_in_use(book, now):
-        last = calendar.published_to - timedelta(days=1)
-        if (calendar.published_to - now.astimezone(calendar.zone).date()) <= CALENDAR_NOTICE:
-            yield f"calendar {calendar.name} ends on {last}; prices that depend on it are provisional after that"
-
-
-def _calendars_in_use(book: PriceBook, now: datetime) -> list[Calendar]:
-    used = {
-        window.calendar.name: window.calendar
-        for tariff in book.tariffs
-        for window in tariff.windows
-        if window.calendar is not None and (tariff.period.end is None or tariff.period.end > now)
-    }
-    return list(used.values())
+    return map(end_of, calendars_that_end(book, now, CALENDAR_NOTICE))

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from costmeter.core.budgets import Budget, format_limit
+from costmeter.core.notices import share
 from costmeter.core.periods import format_instant
 from costmeter.store import budgets
 from costmeter.store.alerts import Alert
@@ -50,15 +51,9 @@ def _state(kept: KeptBudget, now: datetime, spent: dict[PeriodKey, Spent]) -> di
         "spent": format_limit(of_period.spent, budget.unit),
         "reserved": format_limit(of_period.reserved, budget.unit),
         "left": format_limit(budget.amount - of_period.spent, budget.unit),
-        "used_percent": percent(of_period.spent, budget.amount),
+        "used_percent": share(of_period.spent, budget.amount).removesuffix(" %"),
         "crossed": [one.said for one in budget.thresholds if one.of == "actual" and one.amount <= of_period.spent],
     }
-
-
-def percent(part: int, whole: int) -> str:
-    """A share in percent with one decimal, rounded down: what is not reached is not shown as reached."""
-    tenths = part * 1000 // whole
-    return f"{tenths // 10}.{tenths % 10}"
 
 
 def budget_shape(kept: KeptBudget) -> dict[str, Any]:

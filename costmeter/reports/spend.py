@@ -12,6 +12,7 @@ from costmeter.core.errors import InputError
 from costmeter.core.money import format_amount
 from costmeter.core.periods import Period, format_instant, zone
 from costmeter.reports.clock_doubts import movable_amount
+from costmeter.store.accounts import shared_zone
 from costmeter.store.rollups import AMOUNTS, STATES, SUMS, TOKENS
 from costmeter.store.scope import Scope
 from costmeter.store.sums import read_sums
@@ -85,8 +86,7 @@ def spend_report(
     """
     check_dimensions(by)
     in_scope = scope.accounts(connection)
-    zones = {account.timezone for account in in_scope}
-    shared = next(iter(zones)) if len(zones) == 1 else "UTC"
+    shared = shared_zone(in_scope)
     shown_zone = timezone or shared
     zone(shown_zone)
     import pandas as pd  # a second of start that only reports should pay

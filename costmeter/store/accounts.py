@@ -90,6 +90,12 @@ def get(connection: Connection, name: str, known_at: datetime | None = None) -> 
     return account
 
 
+def shared_zone(found: Collection[Account]) -> str:
+    """The time zone that all of these accounts have, else UTC."""
+    zones = {account.timezone for account in found}
+    return zones.pop() if len(zones) == 1 else "UTC"
+
+
 def lock(connection: Connection, name: str) -> Account:
     """The account, locked until the transaction ends; an UPDATE locks on SQLite and PostgreSQL alike."""
     statement = update(AccountRow).where(AccountRow.account == name).values(version=AccountRow.version)

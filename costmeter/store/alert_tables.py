@@ -30,6 +30,17 @@ class AlertRow(Table):
     facts: Mapped[dict[str, Any]]
 
 
+_STANDING = text("recovered_at IS NULL")
+Index(
+    "alert_standing",
+    AlertRow.account,
+    AlertRow.kind,
+    postgresql_where=_STANDING,
+    sqlite_where=_STANDING,
+    info=serves("what of the watch stands"),
+)
+
+
 class NoticeRow(Table):
     """Something to be told: written with what it tells of, told after the commit."""
 
@@ -47,13 +58,13 @@ class NoticeRow(Table):
     message: Mapped[dict[str, Any] | None]  # what they tell, the same however often
 
 
-_UNROUTED = text("routed_at IS NULL")
+NOTICE_UNROUTED = text("routed_at IS NULL")
 Index(
     "notice_unrouted",
     NoticeRow.account,
     NoticeRow.created_at,
-    postgresql_where=_UNROUTED,
-    sqlite_where=_UNROUTED,
+    postgresql_where=NOTICE_UNROUTED,
+    sqlite_where=NOTICE_UNROUTED,
     info=serves("what is not on its way yet"),
 )
 
@@ -74,12 +85,12 @@ class DeliveryRow(Table):
     ended_at: Mapped[datetime | None]
 
 
-_WAITING = text("state = 'waiting'")
+DELIVERY_WAITS = text("state = 'waiting'")
 Index(
     "notice_delivery_due",
     DeliveryRow.account,
     DeliveryRow.due_at,
-    postgresql_where=_WAITING,
-    sqlite_where=_WAITING,
+    postgresql_where=DELIVERY_WAITS,
+    sqlite_where=DELIVERY_WAITS,
     info=serves("what is to be tried now"),
 )

@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from costmeter.core.events import digest
 from costmeter.store.alert_tables import AlertRow, NoticeRow
+from costmeter.store.bulk import among
 from costmeter.store.keys import new_key
 
 NO_ACCOUNT = ""  # of what belongs to the installation: its scheduler, its price book
@@ -115,6 +117,37 @@ def notify(
     return notice_id
 
 
+def notify_once(
+    connection: Connection,
+    account: str,
+    kind: str,
+    event: str,
+    facts: Mapping[str, Any],
+    *,
+    now: datetime,
+    subject: str,
+    channels: Sequence[str] | None = None,
+) -> bool:
+    """The same for what an account is told once of a subject; False where it is kept already, by whomever."""
+    row: dict[str, Any] = {"account": account, "notice_id": _once(account, event, subject), "kind": kind}
+    row |= {"event": event, "subject": subject, "facts": dict(facts), "created_at": now}
+    row["channels"] = None if channels is None else list(channels)
+    of_dialect = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    added = of_dialect(NoticeRow).values(row).on_conflict_do_nothing().returning(NoticeRow.account)
+    return connection.scalar(added) is not None
+
+
+def is_kept(connection: Connection, account: str, event: str, subject: str) -> bool:
+    """Whether what is told once is kept already."""
+    query = select(NoticeRow.account).where(NoticeRow.account == account)
+    return connection.scalar(query.where(NoticeRow.notice_id == _once(account, event, subject))) is not None
+
+
+def _once(account: str, event: str, subject: str) -> bytes:
+    """The id of what is told once: made of what it is, so that two who would tell it make the same."""
+    return digest([account, event, subject])
+
+
 def standing(connection: Connection, account: str, rule: str) -> list[Alert]:
     """The alerts of a rule that have not recovered, oldest first."""
     query = select(*_COLUMNS).where(AlertRow.account == account, AlertRow.rule == rule)
@@ -122,8 +155,20 @@ def standing(connection: Connection, account: str, rule: str) -> list[Alert]:
     return [Alert(*row) for row in connection.execute(query)]
 
 
+def standing_of(connection: Connection, accounts: Collection[str] | None, kinds: Collection[str]) -> list[Alert]:
+    """The alerts of these kinds that have not recovered, of all or of some accounts, oldest first."""
+    query = select(*_COLUMNS).where(AlertRow.kind.in_(kinds), AlertRow.recovered_at.is_(None))
+    if accounts is not None:
+        query = query.where(among(connection, AlertRow.account, accounts))
+    order = (AlertRow.raised_at, AlertRow.account, AlertRow.rule, AlertRow.threshold)
+    return [Alert(*row) for row in connection.execute(query.order_by(*order))]
+
+
 def next_time(connection: Connection, account: str, rule: str, threshold: str) -> str:
-    """Which time it would be that what is watched is raised: the same for every process that looks now."""
+    """Which time it would be that what is watched is raised: the same for every process that looks now.
+
+    Whoever raises by it holds the account's lock, so that nobody counts before another one has raised.
+    """
     query = select(func.count()).where(
         AlertRow.account == account, AlertRow.rule == rule, AlertRow.threshold == threshold
     )

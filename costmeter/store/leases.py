@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from costmeter.core.periods import EPOCH
 from costmeter.store.schedule_tables import LeaseRow
 
 NAME = "scheduler"
@@ -21,11 +22,16 @@ class Lease(NamedTuple):
 
 
 def take(connection: Connection, owner: str, *, now: datetime, until: datetime) -> bool:
-    """Whether the owner has the lease from now on: it had it, it was free, or it had expired."""
+    """Whether the owner has the lease from now on: it had it, it was free, or it had expired.
+
+    One that ends later than any could was taken by a clock that was ahead, and its owner may be gone: it counts as
+    expired too.
+    """
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     first = {"name": NAME, "owner": None, "expires_at": now}
     connection.execute(insert(LeaseRow).values(first).on_conflict_do_nothing())
-    is_ours = or_(LeaseRow.owner == owner, LeaseRow.owner.is_(None), LeaseRow.expires_at <= now)
+    is_over = or_(LeaseRow.expires_at <= now, LeaseRow.expires_at > until + (until - now))
+    is_ours = or_(LeaseRow.owner == owner, LeaseRow.owner.is_(None), is_over)
     taken = update(LeaseRow).where(LeaseRow.name == NAME, is_ours).values(owner=owner, expires_at=until)
     return connection.execute(taken).rowcount == 1
 
@@ -40,6 +46,14 @@ def give_back(connection: Connection, owner: str, now: datetime) -> None:
     """Free the lease for the next one, if the owner has it."""
     held = update(LeaseRow).where(LeaseRow.name == NAME, LeaseRow.owner == owner)
     connection.execute(held.values(owner=None, expires_at=now))
+
+
+def hold(connection: Connection, name: str) -> None:
+    """Keep out whoever wants to do the same, until this transaction ends."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    first = {"name": name, "owner": None, "expires_at": EPOCH}
+    connection.execute(insert(LeaseRow).values(first).on_conflict_do_nothing())
+    connection.execute(update(LeaseRow).where(LeaseRow.name == name).values(owner=LeaseRow.owner))
 
 
 def get(connection: Connection, now: datetime) -> Lease | None:

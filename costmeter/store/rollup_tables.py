@@ -6,10 +6,10 @@ account's time zone. It is a projection: it can be dropped and rebuilt from the 
 
 from __future__ import annotations
 
-from sqlalchemy import String
+from sqlalchemy import Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from costmeter.store.table import Name, Table
+from costmeter.store.table import Name, Table, serves
 
 
 class _Rollup:
@@ -65,3 +65,14 @@ class DayRow(_Rollup, Table):
     __tablename__ = "rollup_day"
 
     day: Mapped[str] = mapped_column(String(10), primary_key=True, sort_order=-2)
+
+
+UNPRICED = text("unpriced <> 0")
+Index(
+    "rollup_day_unpriced",
+    DayRow.account,
+    DayRow.day,
+    postgresql_where=UNPRICED,
+    sqlite_where=UNPRICED,
+    info=serves("whether calls have no price"),
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from costmeter.store.schedule_tables import RunRow
@@ -69,3 +69,25 @@ def newest(connection: Connection) -> dict[str, Run]:
     last = select(RunRow.job, func.max(RunRow.scheduled_for).label("at")).group_by(RunRow.job).subquery()
     both = (RunRow.job == last.c.job) & (RunRow.scheduled_for == last.c.at)
     return {row.job: Run(*row) for row in connection.execute(select(*_COLUMNS).join(last, both))}
+
+
+def ended(connection: Connection) -> list[Run]:
+    """The newest run of each job that has ended for good; a lost one has where nobody will do it again."""
+    is_over = or_(RunRow.outcome.in_((DONE, WARNED, FAILED)), _is_given_up())
+    last = select(RunRow.job, func.max(RunRow.scheduled_for).label("at")).where(is_over).group_by(RunRow.job).subquery()
+    both = (RunRow.job == last.c.job) & (RunRow.scheduled_for == last.c.at)
+    found = connection.execute(select(*_COLUMNS).join(last, both).order_by(RunRow.job))
+    return [Run(*row)._replace(outcome=FAILED) if row.outcome == LOST else Run(*row) for row in found]
+
+
+def bad_since(connection: Connection, since: datetime) -> dict[str, set[str]]:
+    """How runs that ended since an instant ended otherwise than well, by job."""
+    query = select(RunRow.job, RunRow.outcome).distinct().where(RunRow.finished_at >= since)
+    found: dict[str, set[str]] = {}
+    for job, outcome in connection.execute(query.where(or_(RunRow.outcome.in_((WARNED, FAILED)), _is_given_up()))):
+        found.setdefault(job, set()).add(FAILED if outcome == LOST else outcome)
+    return found
+
+
+def _is_given_up() -> ColumnElement[bool]:
+    return and_(RunRow.outcome == LOST, RunRow.attempt >= MOST_ATTEMPTS)

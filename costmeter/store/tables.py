@@ -290,6 +290,7 @@ class QuarantineRow(Table):
     """What could not be used, and why: known fields only, or hash, size and place of a line that is no JSON."""
 
     __tablename__ = "quarantine"
+    __table_args__ = (_partial("quarantine_open", "received_at", "state = 'open'", "what waits for somebody"),)
 
     account: Mapped[str] = mapped_column(String(64), primary_key=True)
     item: Mapped[bytes] = mapped_column(primary_key=True)

@@ -21,6 +21,7 @@ def upgrade() -> None:
     op.add_column("account", sa.Column("budgets", sa.BigInteger(), nullable=False, server_default="0"))
     _create_budgets()
     _create_alerts()
+    _index_what_is_watched()
 
 
 def _create_budgets() -> None:
@@ -123,12 +124,20 @@ def _create_alerts() -> None:
     _index("notice_delivery_due", "notice_delivery", "due_at", "state = 'waiting'")
 
 
+def _index_what_is_watched() -> None:
+    _index("alert_standing", "alert", "kind", "recovered_at IS NULL")
+    _index("rollup_day_unpriced", "rollup_day", "day", "unpriced <> 0")
+    _index("quarantine_open", "quarantine", "received_at", "state = 'open'")
+
+
 def _index(name: str, table: str, column: str, where: str, *, unique: bool = False) -> None:
     condition = sa.text(where)
     op.create_index(name, table, ["account", column], unique=unique, postgresql_where=condition, sqlite_where=condition)
 
 
 def downgrade() -> None:
+    op.drop_index("quarantine_open", "quarantine")
+    op.drop_index("rollup_day_unpriced", "rollup_day")
     for table in ("notice_delivery", "notice", "alert", "reservation", "budget_period", "budget"):
         op.drop_table(table)
     op.drop_column("account", "budgets")

@@ -37,6 +37,8 @@ NEEDS = {
     ("POST", "/v1/statements/{account}/{month}/close"): FINANCE,
     ("GET", "/v1/reports/spend"): READ,
     ("GET", "/v1/reports/lessons"): READ,
+    ("GET", "/v1/reports/forecast"): READ,
+    ("GET", "/v1/reports/digest"): READ,
     ("GET", "/v1/exports/charges"): READ,
     ("GET", "/v1/exports/focus"): READ,
     ("GET", "/v1/exports/journal"): READ,

@@ -24,7 +24,7 @@ SCRIPT = Path(sys.executable).with_name("costmeter")
 TOP_LEVEL = {
     "record", "report", "export", "balance", "credit", "account", "quote", "prices", "quarantine", "verify", "db",
     "simulate", "demo", "doctor", "flush", "reprice", "keys", "audit", "serve", "scheduler",
-    "statement", "close", "import", "reconcile", "lessons",
+    "statement", "close", "import", "reconcile", "lessons", "forecast", "digest",
 }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from costmeter.services.run_job import Done
 from costmeter.store.engine import open_engine
 from costmeter.store.tables import RunRow
 from tests.forked import Child, Say, fork
+from tests.jobs.stepped import SteppedClock
 from tests.make import rows
 
 LEASE = timedelta(seconds=1.5)
@@ -47,14 +48,16 @@ def left(file: Path) -> list[str]:
     return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
 
 
-def scheduler_process(url: str, *jobs: Job) -> Child:
-    """A scheduler in a process of its own, until SIGTERM."""
+def scheduler_process(url: str, *jobs: Job, clock: SteppedClock | None = None) -> Child:
+    """A scheduler in a process of its own, until SIGTERM; by a clock that the test puts where it is given one."""
+    by = clock or SteppedClock()
 
     def work(_say: Say) -> None:
+        by.rule_the_timer()
         stop = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
         engine = open_engine(url)
-        Scheduler(engine, jobs, lease=LEASE).run(stop)
+        Scheduler(engine, jobs, lease=LEASE, clock=by.now).run(stop)
         engine.dispose()
 
     STARTED.append(fork(work))

@@ -22,7 +22,7 @@ from tests.make import an_event, counted, record
 
 __all__ = ["run"]
 
-JOBS = {"sqlite": ["expire", "post", "prices", "verify"]}
+JOBS = {"sqlite": ["alerts", "expire", "forecasts", "post", "prices", "verify", "watch"]}
 JOBS["postgresql"] = sorted([*JOBS["sqlite"], "partitions"])
 
 
@@ -86,7 +86,7 @@ def test_once_runs_what_is_due_and_ends(run: Run, database: str, engine: Engine,
     assert [row["said"] for row in found if row["job"] == "post"] == ["posted 1 calls"]
     with started(tmp_path, "--once") as again:
         again.wait()
-    assert {row["job"] for row in runs(engine)[len(found) :]} <= {"post"}, "the others are not due again"
+    assert {row["job"] for row in runs(engine)[len(found) :]} <= {"post", "watch"}, "the others are not due again"
     assert run("scheduler", "status", "--json").code == 1
 
 

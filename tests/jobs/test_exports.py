@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from costmeter import wiring
 from costmeter.core.errors import InputError
+from costmeter.core.watch import Limits
 from costmeter.exports.file import manifest_path
 from costmeter.jobs.exports import ExportFolder
 from costmeter.jobs.jobs import all_jobs
@@ -20,7 +21,7 @@ APRIL = "2025-04-01T03:17:00Z"
 
 def run(engine: Engine, to: ExportFolder, now: str = APRIL) -> str:
     """What the job says when it is done."""
-    jobs = all_jobs(engine, book=book(), nightly_at=time(2, 17), clock=lambda: at(now), exports=to)
+    jobs = all_jobs(engine, book=book(), limits=Limits(), nightly_at=time(2, 17), clock=lambda: at(now), exports=to)
     (job,) = [job for job in jobs if job.name == "exports"]
     return job.work().said
 
@@ -84,5 +85,5 @@ def test_a_setting_that_cannot_be_is_refused_by_name(
 
 
 def test_without_a_folder_there_is_no_such_job(engine: Engine) -> None:
-    jobs = all_jobs(engine, book=book(), nightly_at=time(2, 17), clock=lambda: at(APRIL))
+    jobs = all_jobs(engine, book=book(), limits=Limits(), nightly_at=time(2, 17), clock=lambda: at(APRIL))
     assert "exports" not in {job.name for job in jobs}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,11 +11,13 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from costmeter.core.periods import format_instant
+from costmeter.core.watch import Limits
 from costmeter.jobs.job import DAY, Job
 from costmeter.jobs.jobs import all_jobs
 from costmeter.services.expire_credits import expire_credits
 from costmeter.services.run_job import Done
 from costmeter.services.verify import verify
+from costmeter.store.alert_tables import NoticeRow
 from costmeter.store.tables import ExpiryRow, PendingRow
 from tests.make import an_event, at, book, counted, give, record, record_and_post, rows, top_up
 
@@ -25,7 +28,10 @@ FIRST, LAST = at("1971-01-01T00:00:00Z").replace(tzinfo=None), at("2100-01-01T00
 
 def done(engine: Engine, name: str, now: str = NOW) -> Done:
     """What a job says when it is done at an instant."""
-    jobs = {job.name: job for job in all_jobs(engine, book=book(), nightly_at=time(2, 17), clock=lambda: at(now))}
+    jobs = {
+        job.name: job
+        for job in all_jobs(engine, book=book(), limits=Limits(), nightly_at=time(2, 17), clock=lambda: at(now))
+    }
     return jobs[name].work()
 
 
@@ -103,3 +109,15 @@ def test_a_daily_job_is_due_at_its_time_of_utc() -> None:
     job = Job("nightly", "any", lambda: Done("any"), DAY, timedelta(hours=2, minutes=17))
     assert format_instant(job.due(at("2026-11-24T02:16:59.999999Z"))) == "2026-11-23T02:17:00Z"
     assert format_instant(job.due(at("2026-11-24T02:17:00Z"))) == "2026-11-24T02:17:00Z"
+
+
+def test_digests_are_a_job_where_somebody_asks_for_them(engine: Engine) -> None:
+    record_and_post(engine, an_event("a"), now=NOW)
+    told: Any = {"book": book(), "limits": Limits(), "nightly_at": time(), "clock": lambda: at(LATER)}
+    made = [{job.name: job for job in all_jobs(engine, digests=kinds, **told)} for kinds in ((), ("daily", "monthly"))]
+    assert "digests" not in made[0]
+    assert made[1]["digests"].work() == ("wrote 1 digests", ())  # in February the account was not there yet
+    assert made[1]["digests"].work() == ("wrote 0 digests", ())
+    (notice,) = rows(engine, NoticeRow)
+    assert (notice["account"], notice["subject"]) == ("default", "daily 2025-03-20")
+    assert notice["facts"]["forecast"]["spent"] == "1.10"
