@@ -77,10 +77,8 @@ def make_app(service: Service, *, metrics_folder: str | None = None) -> FastAPI:
     )
     app.state.service, app.state.measures = service, Measures(metrics_folder)
     app.state.routes = []
-    money = (
-        quote, accounts, credits, budgets, reservations, reports, lessons, forecast, digest, statements, exports,
-        prices,
-    )  # fmt: skip
+    reported = (reports, lessons, forecast, digest, statements, exports)
+    money = (quote, accounts, credits, budgets, reservations, *reported, prices)
     for part in (events, traces, *money, quarantine, keys, health):
         app.include_router(part.router)
         app.state.routes += part.router.routes
