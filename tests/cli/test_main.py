@@ -22,10 +22,9 @@ from tests.make import an_event
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(sys.executable).with_name("costmeter")
 TOP_LEVEL = {
-    "record", "report", "export", "balance", "credit", "account", "watch", "budget", "alerts", "quote", "prices",
-    "quarantine", "verify", "db",
+    "record", "report", "export", "balance", "credit", "account", "quote", "prices", "quarantine", "verify", "db",
     "simulate", "demo", "doctor", "flush", "reprice", "keys", "audit", "serve", "scheduler",
-    "statement", "close", "import", "reconcile", "lessons", "forecast", "digest",
+    "statement", "close", "import", "reconcile", "lessons", "forecast", "digest", "budget", "alerts", "watch",
 }  # fmt: skip
 
 
