@@ -86,7 +86,8 @@ def test_once_runs_what_is_due_and_ends(run: Run, database: str, engine: Engine,
     assert [row["said"] for row in found if row["job"] == "post"] == ["posted 1 calls"]
     with started(tmp_path, "--once") as again:
         again.wait()
-    assert {row["job"] for row in runs(engine)[len(found) :]} <= {"alerts", "post", "reservations", "watch"}, "the others are not due again"
+    often = {"alerts", "post", "reservations", "watch"}
+    assert {row["job"] for row in runs(engine)[len(found) :]} <= often, "the others are not due again"
     assert run("scheduler", "status", "--json").code == 1
 
 
