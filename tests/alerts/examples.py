@@ -34,6 +34,10 @@ _DIGEST: dict[str, Any] = {
     "doubts": {"failed": 12, "unmetered": 3, "unpriced": 0, "provisional": 0, "quarantined": 0, "unposted": 0},
     "forecast": {"forecast": {"amount": "310.00", "low": "280.00", "high": "350.00"}, "reason": None},
     "runway": {"total": {"balance": "41.75", "days": 9, "runs_out_on": "2025-03-28"}},
+    "budgets": [
+        {"budget": "all", "per": "month", "unit": "USD", "amount": "100.00", "spent": "81.25", "used_percent": "81.2"},
+        {"budget": "burst", "per": "5h", "unit": "tokens", "amount": "2000000", "spent": "1500", "used_percent": "0.0"},
+    ],
     "days": {"from": "2025-02-15", "to": "2025-03-17", "models": ["deepseek-chat"], "rows": [
         {"day": "2025-03-15", "model": "deepseek-chat", "cost": "10.00"},
         {"day": "2025-03-16", "model": None, "cost": "2.50"},
