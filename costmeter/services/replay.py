@@ -81,7 +81,7 @@ class Replay:
         self._voided: int | None = None  # a credit that gives back what it gave, and has nothing after that
         self._folding: ReplayFold | None = None
         self._due: list[tuple[int, int]] = []  # what a folding again must have booked, in this order
-        # The call that comes last in canonical order; what came before a checkpoint may have been any.
+        # What comes last in canonical order; what came before a checkpoint may have been any.
         self._newest = (LAST_INSTANT if since.seq else FIRST_INSTANT, "")
         self._late: datetime | None = None  # the earliest completion posted out of that order and not folded since
         self._now = FIRST_INSTANT  # of the newest entry
@@ -167,6 +167,7 @@ class Replay:
 
     def _fold_correction(self, correction: Correction) -> tuple[dict[str, int], bytes]:
         self.purse.overdraft -= correction.amount
+        self._newest = max(self._newest, (correction.effective_at, ""))  # a call of before it comes out of order too
         upto, since = correction.seq - 1, correction.effective_at
         if charges.has_since(self.connection, self.account.account, since=since, upto=upto):
             self._begin_folding(since, upto)

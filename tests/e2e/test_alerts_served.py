@@ -52,6 +52,7 @@ def serve(database_url: str, channels: Path, tmp_path: Path) -> Iterator[Callabl
         port = free_port()
         environment = {**os.environ, "COSTMETER_DATABASE_URL": database_url, "COSTMETER_CHANNELS": str(channels)}
         environment |= {"COSTMETER_LOG_LEVEL": "debug", "COSTMETER_URL": "https://costmeter.example"}
+        environment["COSTMETER_WATCH_CALENDAR_DAYS"] = "0"  # the built-in one ends one day, which is an alert
         with (tmp_path / "log").open("ab") as out:
             command = [sys.executable, "-m", "costmeter", "serve", "--port", str(port)]
             started.append(subprocess.Popen(command, env=environment, stdout=out, stderr=out))

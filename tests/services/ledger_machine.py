@@ -19,7 +19,9 @@ from costmeter.core.money import format_amount
 from costmeter.core.periods import format_instant, month_of, month_period
 from costmeter.prices.read import read_edition
 from costmeter.reports.spend import spend_report
+from costmeter.services.add_budget import NewBudget, add_budget
 from costmeter.services.add_credit import NewCredit, add_credit
+from costmeter.services.check_budgets import budget_findings
 from costmeter.services.check_rollups import rollup_findings
 from costmeter.services.close_month import close_month
 from costmeter.services.correct_balance import NewCorrection, correct_balance
@@ -34,6 +36,7 @@ from costmeter.store.scope import Scope
 from costmeter.store.statements import read_statement
 from costmeter.store.tables import (
     AccountRow,
+    BudgetPeriodRow,
     ChargeRow,
     CheckpointRow,
     CreditBalanceRow,
@@ -82,6 +85,12 @@ class LedgerMachine(RuleBasedStateMachine):
     def make_account(self, timezone: str, opening: bool) -> None:
         self.timezone = timezone
         set_up_account(self.engine, self.account, timezone=timezone)
+        for new in (
+            NewBudget(self.account, "all", "month", "3.00", starts_at=START),
+            NewBudget(self.account, "chat", "day", "1.00", where=["model=deepseek-chat"], starts_at=START),
+            NewBudget(self.account, "tokens", "7h", tokens=1_000_000, starts_at=START),
+        ):
+            add_budget(self.engine, new, by="root", home=Home(), now=self.now)
         if opening:
             self.add("topped_up", 1_100_000_000_000, START, None)
 
@@ -288,17 +297,18 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def drop_projections(self) -> None:
         with self.engine.begin() as connection:
-            for table in (CreditBalanceRow, PendingRow, QuarterRow, DayRow, CheckpointRow):
+            for table in (CreditBalanceRow, PendingRow, QuarterRow, DayRow, CheckpointRow, BudgetPeriodRow):
                 connection.execute(delete(table).where(table.account == self.account))
             lost = {"version": 0, "overdraft": 0, "chain": NO_CHAIN, "rolled_up": 0}
             connection.execute(update(AccountRow).where(AccountRow.account == self.account).values(lost))
 
     @invariant()
-    def rollups_are_the_sums_of_their_charges(self) -> None:
+    def rollups_and_budgets_are_the_sums_of_their_charges(self) -> None:
         with reading(self.engine) as connection:
             for account in accounts.listed(connection, [self.account]):
                 assert account.rolled_up == account.version
                 assert [*rollup_findings(connection, account, full=True)] == []
+                assert [*budget_findings(connection, account)] == []
 
     @invariant()
     def balances_are_what_the_model_says(self) -> None:
@@ -319,7 +329,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.post_later(0)
         self.is_what_the_model_says()
         check_books(self.engine, self.account)
-        assert verify(self.engine, [self.account]) == []
+        found = verify(self.engine, [self.account])
+        assert found == [], found
         if self.model.late is None:
             self.is_as_if_all_had_been_known_from_the_beginning()
 

@@ -171,6 +171,7 @@ class Model:
     def correct(self, amount: int, at: datetime, now: datetime) -> None:
         """By so much the topped-up balance is lower from an instant on."""
         self.corrections.append((at, amount))
+        self.newest = max(self.newest, (at, ""))  # a call of before it comes out of order too
         if any(posted.call.completed_at >= at for posted in self.posted):
             self.fold_again(at, now)
         self.repay(now)

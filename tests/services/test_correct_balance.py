@@ -85,6 +85,13 @@ class TestDownwards:
         assert splits(engine)["a"] == ("0.10", "1.00", NOTHING, NOTHING)
         assert balance(engine) == (NOTHING, "-0.50")
 
+    def test_a_call_of_before_it_that_comes_after_is_late_and_no_fault(self, engine: Engine) -> None:
+        top_up(engine, "1.00", OPENING)
+        correct(engine, "-0.40", "2025-03-05T00:00:00Z")
+        record_and_post(engine, an_event("late", "2025-03-03T12:00:00Z"))
+        assert splits(engine)["late"] == (NOTHING, "0.60", "0.50", NOTHING), "it takes what there is when it comes"
+        assert balance(engine) == (NOTHING, "-0.50")
+
     def test_it_stands_on_the_statement(self, engine: Engine) -> None:
         top_up(engine, "5.00", OPENING)
         correct(engine, "-0.25")
