@@ -6,13 +6,22 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 from costmeter.core.errors import InputError
 from costmeter.core.events import UsageEvent
 from costmeter.core.money import MAX_AMOUNT, format_amount, parse_total
-from costmeter.core.periods import QUARTER_MICROS, Period, day_period, format_instant, from_micros, to_micros, zone
+from costmeter.core.periods import (
+    QUARTER_MICROS,
+    Period,
+    day_period,
+    format_instant,
+    from_micros,
+    quarter_of,
+    to_micros,
+    zone,
+)
 
 CALENDAR = ("day", "week", "month", "quarter", "year")
 ALL = "all"  # one period, from the budget's start to its end
@@ -67,20 +76,15 @@ class Budget(NamedTuple):
 
     def crosses(self, before: int, after: int) -> bool:
         """Whether spend that moves so crosses a threshold of actual spend, up or down."""
-        return any(
-            before < one.amount <= after or after < one.amount <= before for one in self.thresholds if one.of == ACTUAL
-        )
+        return any((before < one.amount) != (after < one.amount) for one in self.thresholds if one.of == ACTUAL)
 
     def period_of(self, instant: datetime) -> Period | None:
         """The period that an instant is in: whole, but within the budget's own start and end; None outside them."""
-        if instant < self.starts_at or (self.ends_at is not None and instant >= self.ends_at):
-            return None
-        anchor = None if self.per in CALENDAR else self.starts_at  # so that budgets of one kind share what is found
-        start, end = _natural(self.per, self.timezone, anchor, to_micros(instant) // QUARTER_MICROS)
-        start = self.starts_at if start is None else max(start, self.starts_at)
-        if self.ends_at is not None:
-            end = self.ends_at if end is None else min(end, self.ends_at)
-        return Period(start, end)
+        return self.period_at(quarter_of(instant))
+
+    def period_at(self, quarter: int) -> Period | None:
+        """The same of a quarter hour, counted since 1970."""
+        return _period(self.per, self.timezone, self.starts_at, self.ends_at, quarter)
 
 
 def check_name(value: object, field: str = "budget") -> str:
@@ -153,12 +157,25 @@ def check_edge(instant: datetime, field: str) -> datetime:
 
 def first_start(per: str, timezone: str, now: datetime) -> datetime:
     """When a budget begins that does not say it: with the period of now; of hours and days, with its own first."""
-    quarter = to_micros(now) // QUARTER_MICROS
+    quarter = quarter_of(now)
     if per not in CALENDAR and per.endswith("h"):
         return from_micros(quarter * QUARTER_MICROS)
     start, _ = _natural(per if per in CALENDAR else "day", timezone, None, quarter)
     assert start is not None
     return start
+
+
+@lru_cache(maxsize=65_536)
+def _period(per: str, timezone: str, starts_at: datetime, ends_at: datetime | None, quarter: int) -> Period | None:
+    """The period of a quarter hour (counted since 1970): budgets and their periods begin and end at such."""
+    instant = from_micros(quarter * QUARTER_MICROS)
+    if instant < starts_at or (ends_at is not None and instant >= ends_at):
+        return None
+    start, end = _natural(per, timezone, None if per in CALENDAR else starts_at, quarter)
+    start = starts_at if start is None else max(start, starts_at)
+    if ends_at is not None:
+        end = ends_at if end is None else min(end, ends_at)
+    return Period(start, end)
 
 
 @lru_cache(maxsize=65_536)
@@ -222,44 +239,50 @@ class Matcher:
 
     def __init__(self, budgets: Iterable[Budget]) -> None:
         self.budgets = list(budgets)
-        self.keys = sorted({key for budget in self.budgets for key in budget.filters})
-        self._groups: dict[tuple[int, ...], dict[tuple[str | None, ...], list[Budget]]] = {}
+        self.by_number = {budget.number: budget for budget in self.budgets}
+        keys = {key for budget in self.budgets for key in budget.filters}
+        self._attributes = [key for key in FILTERS if key in keys]
+        tags = sorted(key for key in keys if key.startswith("tag:"))
+        self._tags = [key.removeprefix("tag:") for key in tags]
+        self.keys = [*self._attributes, *tags]
+        groups: dict[tuple[str, ...], dict[Any, list[Budget]]] = {}
         for budget in self.budgets:
-            places = tuple(place for place, key in enumerate(self.keys) if key in budget.filters)
-            values = tuple(budget.filters[self.keys[place]] for place in places)
-            self._groups.setdefault(places, {}).setdefault(values, []).append(budget)
-        self._getters = [_getter(key) for key in self.keys]
+            filtered = tuple(key for key in self.keys if key in budget.filters)
+            values = tuple(budget.filters[key] for key in filtered)
+            groups.setdefault(filtered, {}).setdefault(values[0] if len(values) == 1 else values, []).append(budget)
+        self._everywhere = groups.pop((), {}).get((), [])
+        # By what the budgets of a group have in common: how a call's values are looked up among theirs.
+        self._groups = [
+            (itemgetter(*(self.keys.index(key) for key in filtered)), found) for filtered, found in groups.items()
+        ]
+        self._get = attrgetter(*self._attributes) if self._attributes else None
         self._found: dict[tuple[str | None, ...], list[Budget]] = {}
 
     def values(self, event: UsageEvent) -> tuple[str | None, ...]:
         """What a call has of the keys that the budgets filter by."""
-        return tuple(get(event) for get in self._getters)
+        found: Any = () if self._get is None else self._get(event)
+        if len(self._attributes) == 1:
+            found = (found,)
+        return (*found, *map(event.tags.get, self._tags)) if self._tags else found
 
     def matching(self, values: tuple[str | None, ...]) -> list[Budget]:
         """The budgets that count the calls which have these values."""
         found = self._found.get(values)
         if found is None:
-            found = []
-            for places, budgets in self._groups.items():
-                found += budgets.get(tuple(values[place] for place in places), ())
+            found = [*self._everywhere]
+            for get, budgets in self._groups:
+                found += budgets.get(get(values), ())
             if len(self._found) >= KEPT:
                 self._found.clear()
             self._found[values] = found
         return found
 
 
-def _getter(key: str) -> Callable[[UsageEvent], Any]:
-    if not key.startswith("tag:"):
-        return attrgetter(key)
-    tag = key.removeprefix("tag:")
-    return lambda event: event.tags.get(tag)
-
-
 def by_period(budget: Budget, quarters: Mapping[int, int]) -> dict[Period, int]:
     """Sums of quarter hours (counted since 1970) as those of the budget's periods."""
     found: dict[Period, int] = {}
     for quarter, amount in quarters.items():
-        period = budget.period_of(from_micros(quarter * QUARTER_MICROS))
+        period = budget.period_at(quarter)
         if period is not None:
             found[period] = found.get(period, 0) + amount
     return found

@@ -98,6 +98,11 @@ def to_micros(instant: datetime) -> int:
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
+def quarter_of(instant: datetime) -> int:
+    """The quarter hour that an instant is in, counted since 1970."""
+    return to_micros(instant) // QUARTER_MICROS
+
+
 def from_micros(micros: int) -> datetime:
     """The instant of that many microseconds since 1970-01-01T00:00:00Z."""
     return EPOCH + timedelta(microseconds=micros)

@@ -13,13 +13,12 @@ from costmeter.core.budgets import (
     Budget,
     Matcher,
     Threshold,
-    by_period,
     crossed,
     format_limit,
     room,
 )
 from costmeter.core.events import UsageEvent
-from costmeter.core.periods import QUARTER_MICROS, Period, format_instant, to_micros
+from costmeter.core.periods import Period, format_instant
 from costmeter.services.settle_reservation import settle_posted
 from costmeter.store import alerts, budgets, reservations
 from costmeter.store.accounts import Account
@@ -44,7 +43,7 @@ class Tally:
 
     def __init__(self, account: str, matcher: Matcher) -> None:
         self.account, self._matcher = account, matcher
-        self._sums: dict[tuple[str | None, ...], dict[int, list[int]]] = {}
+        self._sums: dict[int, dict[tuple[str | None, ...], list[int]]] = {}  # cost and tokens
         self._stops = any(budget.stops for budget in matcher.budgets)
         self.posted: list[str] = []  # the calls charged for the first time, where they may have reservations
 
@@ -53,30 +52,41 @@ class Tally:
         """That of an account that is locked; None where it never had a budget."""
         return cls(account.account, budgets.matcher(connection, account)) if account.budgets else None
 
-    def add(self, charge: Mapping[str, Any], event: UsageEvent) -> None:
-        """Add one charge, a reversal included, of an event that was measured."""
+    def add(self, charge: Mapping[str, Any], event: UsageEvent, quarter: int) -> None:
+        """Add one charge, a reversal included, of an event that was measured, which completed in a quarter hour."""
         assert event.usage is not None
         if self._stops and charge["revision"] == 1 and event.event_id is not None:
             self.posted.append(event.event_id)
         hit, miss, output = event.usage[:3]
-        quarters = self._sums.setdefault(self._matcher.values(event), {})
-        sums = quarters.setdefault(to_micros(event.completed_at) // QUARTER_MICROS, [0, 0])
-        sums[0] += charge["cost"] or 0
-        sums[1] += charge["sign"] * (hit + miss + output)
+        cost, tokens = charge["cost"] or 0, charge["sign"] * (hit + miss + output)
+        values = self._matcher.values(event)
+        of_quarter = self._sums.setdefault(quarter, {})
+        sums = of_quarter.get(values)
+        if sums is None:
+            of_quarter[values] = [cost, tokens]
+        else:
+            sums[0] += cost
+            sums[1] += tokens
 
     def moved(self) -> Iterator[tuple[Budget, Period, int]]:
         """Each period of each budget whose spend it moves, and by how much."""
-        sums: dict[int, tuple[Budget, dict[int, int]]] = {}
-        for values, quarters in self._sums.items():
+        found: dict[tuple[int, Period], int] = {}
+        for quarter, of_quarter in self._sums.items():
+            for number, amount in self._by_budget(of_quarter).items():
+                period = self._matcher.by_number[number].period_at(quarter)
+                if period is not None:
+                    found[number, period] = found.get((number, period), 0) + amount
+        for (number, period), amount in found.items():
+            if amount:
+                yield self._matcher.by_number[number], period, amount
+
+    def _by_budget(self, of_quarter: Mapping[tuple[str | None, ...], list[int]]) -> dict[int, int]:
+        amounts: dict[int, int] = {}
+        for values, sums in of_quarter.items():
             for budget in self._matcher.matching(values):
-                of_unit = 1 if budget.unit == TOKENS else 0
-                _, amounts = sums.setdefault(budget.number, (budget, {}))
-                for quarter, added in quarters.items():
-                    amounts[quarter] = amounts.get(quarter, 0) + added[of_unit]
-        for budget, amounts in sums.values():
-            for period, amount in by_period(budget, amounts).items():
-                if amount:
-                    yield budget, period, amount
+                number = budget.number
+                amounts[number] = amounts.get(number, 0) + sums[budget.unit == TOKENS]
+        return amounts
 
 
 def count_budgets(connection: Connection, tallies: Collection[Tally], now: datetime) -> None:
@@ -91,9 +101,9 @@ def count_budgets(connection: Connection, tallies: Collection[Tally], now: datet
     keys = [PeriodKey(account, budget.number, period.start) for account, budget, period, _ in moved if period.start]
     if held:  # in one order, as whoever reserves locks these rows too
         reservations.lock_periods(connection, [*(held.keys() | set(keys))])
-    found, rows = budgets.periods(connection, keys), {}
+    found, rows = budgets.spent_of(connection, keys), {}
     for key, (account, budget, period, amount) in sorted(zip(keys, moved, strict=True)):
-        before = found[key].spent if key in found else 0
+        before = found.get(key, 0)
         after = before + amount
         rows[key] = (after, room(budget, after))
         if budget.crosses(before, after):

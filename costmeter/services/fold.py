@@ -21,7 +21,7 @@ from costmeter.core.ledger import (
     repayment_lines,
 )
 from costmeter.core.money import MAX_AMOUNT
-from costmeter.core.periods import format_instant, month_after, month_of
+from costmeter.core.periods import format_instant, month_after, month_of, quarter_of
 from costmeter.core.price_book import PriceBook
 from costmeter.core.pricing import Charge, Unpriced, price_event
 from costmeter.services.count_budgets import Tally, count_budgets
@@ -240,9 +240,10 @@ class Fold:
         key = {name: charge[name] for name in ("account", "event_key", "completed_at", "revision")}
         for ordinal, deduction in enumerate(split.deductions):
             self.rows["deduction"].append({**key, "ordinal": ordinal, **deduction._asdict()})
-        self.rollup.add(charge, event)
+        quarter = quarter_of(event.completed_at)
+        self.rollup.add(charge, event, quarter)
         if self.tally is not None:
-            self.tally.add(charge, event)
+            self.tally.add(charge, event, quarter)
 
 
 def _seal(postings: Sequence[_Posting]) -> bytes:

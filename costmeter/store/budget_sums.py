@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, func, select
 
 from costmeter.core.budgets import TOKENS, Budget
-from costmeter.core.periods import QUARTER_MICROS, to_micros
+from costmeter.core.periods import quarter_of
 from costmeter.store.accounts import Account
 from costmeter.store.events import of_one_event
 from costmeter.store.rollups import quarter
@@ -48,16 +47,13 @@ def _of_rollup(connection: Connection, account: str, budget: Budget) -> dict[int
             func.sum(QuarterRow.cost_high, type_=BigInteger),
             func.sum(QuarterRow.cost_low, type_=BigInteger),
         )
-    where: list[ColumnElement[bool]] = [QuarterRow.account == account, QuarterRow.quarter >= _count(budget.starts_at)]
+    first = quarter_of(budget.starts_at)
+    where: list[ColumnElement[bool]] = [QuarterRow.account == account, QuarterRow.quarter >= first]
     if budget.ends_at is not None:
-        where.append(QuarterRow.quarter < _count(budget.ends_at))
+        where.append(QuarterRow.quarter < quarter_of(budget.ends_at))
     where += [getattr(QuarterRow, key) == value for key, value in budget.filters.items()]
     return _read(connection, select(QuarterRow.quarter, *sums).where(*where).group_by(QuarterRow.quarter))
 
 
 def _read(connection: Connection, query: Any) -> dict[int, int]:
     return {int(at): join_halves(high, low) for at, high, low in connection.execute(query)}
-
-
-def _count(instant: datetime) -> int:
-    return to_micros(instant) // QUARTER_MICROS

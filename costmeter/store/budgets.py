@@ -11,11 +11,13 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from costmeter.core.budgets import Budget, Matcher, parse_threshold
 from costmeter.core.errors import NotFoundError
+from costmeter.core.periods import to_micros
 from costmeter.store import bulk
 from costmeter.store.accounts import Account
 from costmeter.store.budget_tables import BudgetPeriodRow, BudgetRow
 from costmeter.store.bulk import among
 from costmeter.store.tables import AccountRow
+from costmeter.store.types import as_micros
 
 CACHED = 10_000  # accounts whose budgets a process keeps
 
@@ -138,6 +140,20 @@ def periods(connection: Connection, keys: Collection[PeriodKey]) -> dict[PeriodK
         if key in wanted:
             found[key] = Spent(spent, reserved)
     return found
+
+
+def spent_of(connection: Connection, keys: Collection[PeriodKey]) -> dict[PeriodKey, int]:
+    """What is spent in these periods, for the poster, which asks for many at each posting.
+
+    Other periods that begin with them may be told too.
+    """
+    begin = {to_micros(key.starts_at): key.starts_at for key in keys}
+    at = as_micros(connection, BudgetPeriodRow.starts_at)
+    query = select(BudgetPeriodRow.account, BudgetPeriodRow.number, at, BudgetPeriodRow.spent).where(
+        among(connection, BudgetPeriodRow.account, {key.account for key in keys}),
+        BudgetPeriodRow.starts_at.in_(begin.values()),
+    )
+    return {PeriodKey(row[0], row[1], begin[int(row[2])]): row[3] for row in connection.execute(query)}
 
 
 def of_account(connection: Connection, account: str) -> dict[PeriodKey, Spent]:

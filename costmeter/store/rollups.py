@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from costmeter.core.doubts import NEAR
 from costmeter.core.events import UsageEvent, digest
-from costmeter.core.periods import QUARTER_MICROS, from_micros, to_micros, zone
+from costmeter.core.periods import QUARTER_MICROS, from_micros, zone
 from costmeter.store.bulk import Batch
 from costmeter.store.events import of_one_event
 from costmeter.store.tables import ChargeRow, DayRow, EntryRow, EventRow, QuarterRow
@@ -62,9 +62,8 @@ class Rollup:
     def __init__(self) -> None:
         self._sums: dict[Slot, list[int]] = {}
 
-    def add(self, charge: Mapping[str, Any], event: UsageEvent) -> None:
-        """Add one charge, a reversal included, of an event that was measured."""
-        quarter = to_micros(event.completed_at) // QUARTER_MICROS
+    def add(self, charge: Mapping[str, Any], event: UsageEvent, quarter: int) -> None:
+        """Add one charge, a reversal included, of an event that was measured, which completed in a quarter hour."""
         slot = Slot(
             charge["billing_month"], quarter, event.project or "", event.api_key or "", event.model,
             charge["band"] or "",

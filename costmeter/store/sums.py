@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, false, func, or_, select
 
-from costmeter.core.periods import QUARTER_MICROS, Period, from_micros, month_of, to_micros, zone
+from costmeter.core.periods import QUARTER_MICROS, Period, from_micros, month_of, quarter_of, to_micros, zone
 from costmeter.store.accounts import Account
 from costmeter.store.events import of_one_event
 from costmeter.store.rollups import (
@@ -128,7 +128,7 @@ def _between(table: Table, scope: Scope, zone_name: str) -> list[ColumnElement[b
     # A call is never booked before the month of its completion: this lets the key be used.
     where = [*scope.owners(table.account, zone_name), table.billing_month >= month_of(start, zone_name)]
     if table is QuarterRow:
-        first, last = (to_micros(edge) // QUARTER_MICROS for edge in (start, end))
+        first, last = (quarter_of(edge) for edge in (start, end))
         return [*where, QuarterRow.quarter >= first, QuarterRow.quarter < last]
     days = [edge.astimezone(zone(zone_name)).date().isoformat() for edge in (start, end)]
     return [*where, DayRow.day >= days[0], DayRow.day < days[1]]

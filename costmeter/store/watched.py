@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, and_, func, or_, select, text
 
 from costmeter.core.events import UNMETERED
-from costmeter.core.periods import QUARTER_MICROS, to_micros, zone
+from costmeter.core.periods import quarter_of, zone
 from costmeter.core.watch import NO_DATA
 from costmeter.core.watch import UNMETERED as UNMETERED_RULE
 from costmeter.core.watched_account import DAILY, DAY, MEAN_DAYS, Differing, Holding, Items, Seen, Unpriced, Waiting
@@ -229,7 +229,7 @@ def _measured(connection: Connection, names: Sequence[str], now: datetime) -> di
     query = select(QuarterRow.account, func.sum(QuarterRow.calls)).group_by(QuarterRow.account)
     query = query.where(among(connection, QuarterRow.account, names))
     query = query.where(QuarterRow.billing_month >= f"{since - DAY:%Y-%m}")
-    query = query.where(QuarterRow.quarter >= to_micros(since) // QUARTER_MICROS)
+    query = query.where(QuarterRow.quarter >= quarter_of(since))
     return {name: int(calls) for name, calls in connection.execute(query)}
 
 
