@@ -57,17 +57,23 @@ def test_no_row_of_facts_can_be_changed_or_deleted(full: Engine) -> None:
 
 
 def test_what_is_not_a_fact_is_named(full: Engine) -> None:
-    """Projections may be dropped and rebuilt, and quarantine, observations, periods, keys and runs have a state."""
+    """Projections may be dropped and rebuilt; what may be decided, told, tried again or given up has a state."""
     assert set(TABLES) - set(ADDED_ONLY) == {
         "account",
+        "alert",
         "api_key",
         "balance_observation",
+        "budget",
+        "budget_period",
         "checkpoint",
         "credit_balance",
         "detached_month",
+        "notice",
+        "notice_delivery",
         "pending",
         "period",
         "quarantine",
+        "reservation",
         "rollup_day",
         "rollup_quarter",
         "scheduler_lease",
