@@ -115,11 +115,6 @@ def rule_of(kind: str, what: str) -> str:
     return rule if len(rule) <= LONGEST_RULE else f"{kind} {digest([what]).hex()}"
 
 
-def counted(number: int, unit: str) -> str:
-    """A number of something in words: 1 day, 7 days."""
-    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
-
-
 def has_passed(since: timedelta, limit: timedelta) -> tuple[bool, bool]:
     """Whether something has lasted for so long that it raises an alert, and that it keeps one."""
     return since >= limit, since * 100 >= limit * (100 - MARGIN)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from costmeter.core.ledger import GRANTED
 from costmeter.core.money import format_amount
+from costmeter.core.notices import counted
 from costmeter.core.periods import format_instant
 from costmeter.core.price_changes import PriceChange, changed_rates
 from costmeter.core.watch import (
@@ -24,7 +25,6 @@ from costmeter.core.watch import (
     Reading,
     Thresholds,
     amount_and_currency,
-    counted,
     has_passed,
     is_above,
     is_below,

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from costmeter.core.notices import counted
 from costmeter.core.periods import format_instant
 from costmeter.core.price_book import PriceBook
 from costmeter.core.price_changes import calendars_in_use, calendars_that_end, end_of
-from costmeter.core.watch import CALENDAR, JOB, SCHEDULER, Reading, Thresholds, counted, has_passed, rule_of
+from costmeter.core.watch import CALENDAR, JOB, SCHEDULER, Reading, Thresholds, has_passed, rule_of
 from costmeter.core.watched_account import Items, quarantine
 
 FAILED, WARNED = "failed", "warned"

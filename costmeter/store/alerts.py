@@ -11,11 +11,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from costmeter.core.events import digest
 from costmeter.store.alert_tables import AlertRow, NoticeRow
-from costmeter.store.bulk import among
+from costmeter.store.bulk import add_new, among
 from costmeter.store.keys import new_key
 
 NO_ACCOUNT = ""  # of what belongs to the installation: its scheduler, its price book
@@ -51,6 +50,19 @@ class Alert(NamedTuple):
         return Crossing(*self[:4])
 
 
+class _Notice(NamedTuple):
+    """What is to be told, as it is kept until it is routed."""
+
+    account: str
+    notice_id: bytes
+    kind: str
+    event: str
+    subject: str
+    facts: dict[str, Any]
+    channels: list[str] | None
+    created_at: datetime
+
+
 _COLUMNS = tuple(getattr(AlertRow, name) for name in Alert._fields)
 
 
@@ -68,9 +80,7 @@ def raise_once(
     One that had recovered since stands again, silently.
     """
     alert = Alert(*crossing, kind, now, None, dict(facts))
-    of_dialect = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    added = of_dialect(AlertRow).values(alert._asdict()).on_conflict_do_nothing().returning(AlertRow.raised_at)
-    if connection.execute(added).first() is None:
+    if not add_new(connection, AlertRow, alert._asdict()):
         connection.execute(_of(crossing).values(recovered_at=None))
         return False
     notify(connection, crossing.account, kind, RAISED, facts, now=now, channels=channels, subject=crossing.rule)
@@ -110,11 +120,9 @@ def notify(
     channels: Sequence[str] | None = None,
 ) -> bytes:
     """Keep something to be told, by these channels or by all; returns the id by which every receiver knows it."""
-    notice_id = new_key()
-    row: dict[str, Any] = {"account": account, "notice_id": notice_id, "kind": kind, "event": event, "subject": subject}
-    row |= {"facts": dict(facts), "channels": None if channels is None else list(channels), "created_at": now}
-    connection.execute(insert(NoticeRow), row)
-    return notice_id
+    row = _Notice(account, new_key(), kind, event, subject, dict(facts), _listed(channels), now)
+    connection.execute(insert(NoticeRow), row._asdict())
+    return row.notice_id
 
 
 def notify_once(
@@ -129,12 +137,13 @@ def notify_once(
     channels: Sequence[str] | None = None,
 ) -> bool:
     """The same for what an account is told once of a subject; False where it is kept already, by whomever."""
-    row: dict[str, Any] = {"account": account, "notice_id": _once(account, event, subject), "kind": kind}
-    row |= {"event": event, "subject": subject, "facts": dict(facts), "created_at": now}
-    row["channels"] = None if channels is None else list(channels)
-    of_dialect = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    added = of_dialect(NoticeRow).values(row).on_conflict_do_nothing().returning(NoticeRow.account)
-    return connection.scalar(added) is not None
+    key = _once(account, event, subject)
+    row = _Notice(account, key, kind, event, subject, dict(facts), _listed(channels), now)
+    return add_new(connection, NoticeRow, row._asdict())
+
+
+def _listed(channels: Sequence[str] | None) -> list[str] | None:
+    return None if channels is None else list(channels)
 
 
 def is_kept(connection: Connection, account: str, event: str, subject: str) -> bool:

@@ -35,7 +35,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import column as sql_column
 from sqlalchemy import values as sql_values
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.elements import KeyedColumnElement
 from sqlalchemy.types import JSON, TypeEngine
@@ -72,6 +72,21 @@ def add(connection: Connection, table: type[Table], rows: Sequence[Mapping[str, 
         connection.exec_driver_sql(copy, execution_options=options)
     else:
         connection.exec_driver_sql(_insert(table.__tablename__, names), list(values))
+
+
+def inserting(connection: Connection, table: type[Table]) -> Any:
+    """The INSERT of the connection's dialect, which alone can say what is to be done where a row is there already."""
+    return (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(table)
+
+
+def add_new(connection: Connection, table: type[Table], row: Mapping[str, Any]) -> bool:
+    """Insert a row unless one with its key, or another unique value of it, is there; whether it was inserted.
+
+    The database says so by RETURNING: how many rows such an INSERT added is not known with every driver.
+    """
+    key = next(iter(table.__table__.primary_key))
+    added = inserting(connection, table).values(row).on_conflict_do_nothing().returning(key)
+    return connection.execute(added).first() is not None
 
 
 def change(connection: Connection, table: type[Table], by: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -141,25 +156,21 @@ def probed(
 
 def add_up(connection: Connection, table: type[Table], rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows of sums, or add them to the rows that are there already; no two of these rows may have one key."""
-    if not rows:
-        return
     columns = table.__table__.columns
-    names, key = columns.keys(), [column.name for column in table.__table__.primary_key]
-    values = map(itemgetter(*names), rows)
-    sums = [column for column in columns if isinstance(column.type, BigInteger) and column.name not in key]
-    if connection.dialect.name == "postgresql":
-        given = listed(connection, list(columns), list(values))
-        insert = postgresql.insert(table).from_select(names, select(*given.c))
-        added = {column.name: column + insert.excluded[column.name] for column in sums}
-        connection.execute(insert.on_conflict_do_update(index_elements=key, set_=added))
-    else:
-        added_up = ", ".join(f"{column.name} = {column.name} + excluded.{column.name}" for column in sums)
-        upsert = f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {added_up}"
-        connection.exec_driver_sql(f"{_insert(table.__tablename__, names)} {upsert}", list(values))
+    key = {column.name for column in table.__table__.primary_key}
+    sums = [column.name for column in columns if isinstance(column.type, BigInteger) and column.name not in key]
+    _upsert(connection, table, list(map(itemgetter(*columns.keys()), rows)), sums, is_added=True)
 
 
 def put(connection: Connection, table: type[Table], moved: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
     """Insert rows of every column, or set the columns `moved` of those that are there already; no key comes twice."""
+    _upsert(connection, table, rows, moved, is_added=False)
+
+
+def _upsert(
+    connection: Connection, table: type[Table], rows: Sequence[tuple[Any, ...]], moved: Sequence[str], *, is_added: bool
+) -> None:
+    """Insert rows, or move columns of those that are there already: to the new values, or by them."""
     if not rows:
         return
     columns = table.__table__.columns
@@ -167,11 +178,13 @@ def put(connection: Connection, table: type[Table], moved: Sequence[str], rows: 
     if connection.dialect.name == "postgresql":
         given = listed(connection, list(columns), rows)
         insert = postgresql.insert(table).from_select(names, select(*given.c))
-        changed = {name: insert.excluded[name] for name in moved}
+        new = insert.excluded
+        changed = {name: columns[name] + new[name] if is_added else new[name] for name in moved}
         connection.execute(insert.on_conflict_do_update(index_elements=key, set_=changed))
     else:
         values = _made([_sent(column.type, is_postgresql=False) for column in columns], rows)
-        changes = ", ".join(f"{name} = excluded.{name}" for name in moved)
+        before = "{0} + " if is_added else ""
+        changes = ", ".join(f"{name} = {before.format(name)}excluded.{name}" for name in moved)
         upsert = f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}"
         connection.exec_driver_sql(f"{_insert(table.__tablename__, names)} {upsert}", list(values))
 

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from costmeter.core.ledger import Credit, Purse
 from costmeter.store.accounts import NO_CHAIN
+from costmeter.store.bulk import inserting
 from costmeter.store.tables import CheckpointRow
 
 # Keys are made before their commit: what is under way while a ledger is verified may come to stand before its newest.
@@ -63,9 +63,8 @@ def get(connection: Connection, account: str) -> Checkpoint | None:
 
 
 def save(connection: Connection, account: str, reached: Checkpoint, now: datetime) -> None:
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     moved = {"seq": reached.seq, "state": reached.as_dict(), "verified_at": now}
-    statement = insert(CheckpointRow).values({"account": account, **moved})
+    statement = inserting(connection, CheckpointRow).values({"account": account, **moved})
     connection.execute(statement.on_conflict_do_update(index_elements=[CheckpointRow.account], set_=moved))
 
 

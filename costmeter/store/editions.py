@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from costmeter.core.errors import NotFoundError
 from costmeter.core.price_book import PriceBook
 from costmeter.store import audit
+from costmeter.store.bulk import add_new
 from costmeter.store.tables import EditionRow
 
 
@@ -17,9 +17,8 @@ def keep(connection: Connection, book: PriceBook, now: datetime) -> None:
     """Store the book's text unless it is there; asked first, since the text is long and nearly always there."""
     if connection.scalar(select(EditionRow.edition).where(EditionRow.edition == book.edition)) is not None:
         return
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     row = {"edition": book.edition, "text": book.text, "stored_at": now}
-    if connection.execute(insert(EditionRow).values(row).on_conflict_do_nothing()).rowcount == 1:
+    if add_new(connection, EditionRow, row):
         change = {"tariffs": len(book.tariffs), "names": len(book.names)}
         audit.add(connection, "prices.edition", book.edition, change, by="posting", at=now)
 

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from costmeter.core.periods import EPOCH
+from costmeter.store.bulk import add_new
 from costmeter.store.schedule_tables import LeaseRow
 
 NAME = "scheduler"
@@ -27,9 +27,8 @@ def take(connection: Connection, owner: str, *, now: datetime, until: datetime) 
     One that ends later than any could was taken by a clock that was ahead, and its owner may be gone: it counts as
     expired too.
     """
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     first = {"name": NAME, "owner": None, "expires_at": now}
-    connection.execute(insert(LeaseRow).values(first).on_conflict_do_nothing())
+    add_new(connection, LeaseRow, first)
     is_over = or_(LeaseRow.expires_at <= now, LeaseRow.expires_at > until + (until - now))
     is_ours = or_(LeaseRow.owner == owner, LeaseRow.owner.is_(None), is_over)
     taken = update(LeaseRow).where(LeaseRow.name == NAME, is_ours).values(owner=owner, expires_at=until)
@@ -50,9 +49,8 @@ def give_back(connection: Connection, owner: str, now: datetime) -> None:
 
 def hold(connection: Connection, name: str) -> None:
     """Keep out whoever wants to do the same, until this transaction ends."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     first = {"name": name, "owner": None, "expires_at": EPOCH}
-    connection.execute(insert(LeaseRow).values(first).on_conflict_do_nothing())
+    add_new(connection, LeaseRow, first)
     connection.execute(update(LeaseRow).where(LeaseRow.name == name).values(owner=LeaseRow.owner))
 
 

@@ -22,7 +22,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from costmeter.core.budgets import room
 from costmeter.core.events import PROVIDERS
@@ -30,9 +29,9 @@ from costmeter.core.periods import format_instant, parse_instant
 from costmeter.core.reservations import EXPIRED, OPEN, SETTLED, Hold, Part, Reservation
 from costmeter.store.budget_tables import BudgetPeriodRow, ReservationRow
 from costmeter.store.budgets import PeriodKey, Spent
-from costmeter.store.bulk import listed, probed
+from costmeter.store.bulk import add_new, listed, probed
 from costmeter.store.keys import key_before
-from costmeter.store.tables import IdentityRow, PendingRow, Table
+from costmeter.store.tables import IdentityRow, PendingRow
 
 _COLUMNS = tuple(getattr(ReservationRow, name) for name in Reservation._fields)
 # Written out, not bound: an index of some states serves only a query that says so when it is planned.
@@ -44,8 +43,7 @@ CHUNK = 5_000  # reservations of one statement: SQLite binds 32,766 values
 def add(connection: Connection, reservation: Reservation) -> bool:
     """Keep a reservation; False, and nothing is kept, where its call has one that is open or was settled."""
     row = reservation._asdict() | {"parts": [[*_written(part)] for part in reservation.parts]}
-    added = _insert(connection, ReservationRow).on_conflict_do_nothing().returning(ReservationRow.reservation_id)
-    return connection.execute(added, row).one_or_none() is not None
+    return add_new(connection, ReservationRow, row)
 
 
 def get(connection: Connection, account: str, reservation_id: bytes) -> Reservation | None:
@@ -180,11 +178,7 @@ def save_reserved(connection: Connection, held: Mapping[PeriodKey, int]) -> None
 def make_period(connection: Connection, key: PeriodKey, left: int) -> None:
     """Make the row of a period that nothing is spent of, with this room; nothing where it is there."""
     row = {**key._asdict(), "spent": 0, "room": left, "reserved": 0}
-    connection.execute(_insert(connection, BudgetPeriodRow).on_conflict_do_nothing(), row)
-
-
-def _insert(connection: Connection, table: type[Table]) -> Any:
-    return (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(table)
+    add_new(connection, BudgetPeriodRow, row)
 
 
 def _of_period(account: str, number: int, starts_at: datetime) -> Any:

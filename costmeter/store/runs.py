@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
+from costmeter.store.bulk import inserting
 from costmeter.store.schedule_tables import RunRow
 
 RUNNING, DONE, WARNED, FAILED, LOST = "running", "done", "warned", "failed", "lost"
@@ -33,9 +33,8 @@ _COLUMNS = tuple(getattr(RunRow, name) for name in Run._fields)
 
 def start(connection: Connection, job: str, scheduled_for: datetime, *, owner: str, now: datetime) -> int | None:
     """The attempt that this is, where the run is the owner's to do: nobody began it, or whoever did is gone."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     began = {"owner": owner, "started_at": now, "finished_at": None, "outcome": RUNNING, "said": None, "error": None}
-    new = insert(RunRow).values(job=job, scheduled_for=scheduled_for, attempt=1, **began)
+    new = inserting(connection, RunRow).values(job=job, scheduled_for=scheduled_for, attempt=1, **began)
     again = new.on_conflict_do_update(
         index_elements=[RunRow.job, RunRow.scheduled_for],
         set_={**began, "attempt": RunRow.attempt + 1},
