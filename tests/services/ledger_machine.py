@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
 from datetime import datetime, timedelta
 from functools import partial
@@ -11,29 +10,22 @@ from typing import Any
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 from sqlalchemy import Engine, delete, update
 
 from costmeter.core.errors import ConflictError, InputError, NotClosableError
-from costmeter.core.money import format_amount
 from costmeter.core.periods import format_instant, month_of, month_period
 from costmeter.prices.read import read_edition
-from costmeter.reports.spend import spend_report
 from costmeter.services.add_budget import NewBudget, add_budget
 from costmeter.services.add_credit import NewCredit, add_credit
-from costmeter.services.check_budgets import budget_findings
-from costmeter.services.check_rollups import rollup_findings
 from costmeter.services.close_month import close_month
 from costmeter.services.correct_balance import NewCorrection, correct_balance
 from costmeter.services.rebuild_projections import rebuild_projections
 from costmeter.services.reprice import reprice
 from costmeter.services.verify import verify
 from costmeter.services.void_credit import void_credit
-from costmeter.store import accounts, balances, closings
 from costmeter.store.accounts import NO_CHAIN, Home
-from costmeter.store.engine import open_engine, reading
-from costmeter.store.scope import Scope
-from costmeter.store.statements import read_statement
+from costmeter.store.engine import open_engine
 from costmeter.store.tables import (
     AccountRow,
     BudgetPeriodRow,
@@ -45,13 +37,12 @@ from costmeter.store.tables import (
     EventRow,
     IdentityRow,
     PendingRow,
-    QuarantineRow,
     QuarterRow,
-    Table,
 )
-from tests.make import outcome, post, record, rows, set_up_account, splits
+from tests.make import outcome, post, record, set_up_account
 from tests.services.invariants import check_books
-from tests.services.ledger_model import BOOKS, EDGES, INSTANTS, MARCH, MICRO, START, Call, Model, in_canonical_order
+from tests.services.ledger_checks import LedgerChecks
+from tests.services.ledger_model import BOOKS, EDGES, INSTANTS, MARCH, MICRO, START, Call, Model
 
 _numbers = count()
 models = st.sampled_from(["deepseek-chat", "deepseek-chat", "deepseek-reasoner", "deepseek-9"])
@@ -67,7 +58,7 @@ def new_account() -> str:
     return f"account-{next(_numbers)}"
 
 
-class LedgerMachine(RuleBasedStateMachine):
+class LedgerMachine(LedgerChecks):
     """One account, many hands: calls in any order, sent again, credits of the past and the future, late postings."""
 
     def __init__(self, engine: Engine) -> None:
@@ -264,12 +255,6 @@ class LedgerMachine(RuleBasedStateMachine):
         self.model.fold_again(start, self.now)
         self.closed = self.booked_in_march()
 
-    def booked_in_march(self) -> list[list[dict[str, Any]]]:
-        return [
-            rows(self.engine, table, table.seq, where=(table.account == self.account) & (table.billing_month == MARCH))
-            for table in (ChargeRow, EntryRow)
-        ]
-
     @precondition(lambda self: self.engine is self._given)
     @rule()
     def restart(self) -> None:
@@ -290,33 +275,12 @@ class LedgerMachine(RuleBasedStateMachine):
         assert rebuild_projections(self.engine, [self.account]) == [self.account]
         assert self.stored(*projections) == before
 
-    def stored(self, *tables: type[Table]) -> list[list[dict[str, Any]]]:
-        """All rows that these tables have of the account."""
-        found = (rows(self.engine, table, where=table.__table__.c.account == self.account) for table in tables)
-        return [sorted(of_table, key=repr) for of_table in found]
-
     def drop_projections(self) -> None:
         with self.engine.begin() as connection:
             for table in (CreditBalanceRow, PendingRow, QuarterRow, DayRow, CheckpointRow, BudgetPeriodRow):
                 connection.execute(delete(table).where(table.account == self.account))
             lost = {"version": 0, "overdraft": 0, "chain": NO_CHAIN, "rolled_up": 0}
             connection.execute(update(AccountRow).where(AccountRow.account == self.account).values(lost))
-
-    @invariant()
-    def rollups_and_budgets_are_the_sums_of_their_charges(self) -> None:
-        with reading(self.engine) as connection:
-            for account in accounts.listed(connection, [self.account]):
-                assert account.rolled_up == account.version
-                assert [*rollup_findings(connection, account, full=True)] == []
-                assert [*budget_findings(connection, account)] == []
-
-    @invariant()
-    def balances_are_what_the_model_says(self) -> None:
-        with reading(self.engine) as connection:
-            if not (account := accounts.listed(connection, [self.account])):
-                return
-            found = balances.balance_at(connection, account[0], self.now)
-        assert (found.granted, found.topped_up) == self.model.balance(self.now)
 
     def teardown(self) -> None:
         try:
@@ -333,67 +297,3 @@ class LedgerMachine(RuleBasedStateMachine):
         assert found == [], found
         if self.model.late is None:
             self.is_as_if_all_had_been_known_from_the_beginning()
-
-    def is_what_the_model_says(self) -> None:
-        expected = {p.call.event_id: tuple(map(format_amount, self.model.parts(p))) for p in self.model.posted}
-        assert splits(self.engine, self.account) == expected
-        left = rows(self.engine, CreditBalanceRow, where=CreditBalanceRow.account == self.account)
-        assert {row["credit_id"]: row["remaining"] for row in left} == self.model.left
-        assert self.closed in (None, self.booked_in_march()), "a closed month never changes"
-        over = {credit["id"] for credit in self.model.credits if credit["ends"] and credit["ends"] <= self.now}
-        assert all(row["expired"] == (row["remaining"] if row["credit_id"] in over else 0) for row in left)
-        (account,) = rows(self.engine, AccountRow, where=AccountRow.account == self.account)
-        assert account["overdraft"] == self.model.owed()
-        with reading(self.engine) as connection:
-            known = accounts.get(connection, self.account)
-            for instant in EDGES:
-                found = balances.balance_at(connection, known, instant)
-                assert (found.granted, found.topped_up) == self.model.balance(instant), instant
-            scope = Scope.checked(
-                start=START - timedelta(days=9), end=self.now + timedelta(days=9), account=self.account
-            )
-            totals = spend_report(connection, scope).totals
-        parts = [self.model.parts(posted) for posted in self.model.posted]
-        for position, name in enumerate(("granted", "topped_up", "overdraft", "untracked")):
-            assert totals[name] == sum(part[position] for part in parts)
-        costs = [posted.call.cost(posted.book) for posted in self.model.posted]
-        assert totals["cost"] == sum(cost or 0 for cost in costs)
-        assert totals["unpriced"] == costs.count(None)
-        self.statements_follow_each_other()
-        assert (totals["calls"], totals["unposted"]) == (len(self.calls), 0)
-        items = rows(self.engine, QuarantineRow, where=QuarantineRow.account == self.account)
-        assert {item["kind"] for item in items} <= {"conflict"}
-        assert sorted(item["event_id"] for item in items) == sorted(call.event_id for call in self.conflicts)
-
-    def statements_follow_each_other(self) -> None:
-        """Each opens with what the one before closed with, and the last closes with what the model has left."""
-        with reading(self.engine) as connection:
-            account = accounts.get(connection, self.account)
-            found = [read_statement(connection, account, month, self.now) for month in (MARCH, "2025-04", "2025-05")]
-            closing = closings.get(connection, self.account, MARCH)
-        assert found[0].opening == (0, 0)
-        assert [one.closing for one in found[:-1]] == [one.opening for one in found[1:]]
-        assert found[-1].closing == self.model.left_at(self.now)
-        if closing is not None:
-            kept = json.loads(closing.statement)
-            # What is not money may come later, and is of the month all the same.
-            counts = {"failed", "unmetered", "unposted", "quarantined"}
-            now = json.loads(json.dumps(found[0].as_dict()))
-            for shape in (kept, now):
-                shape["counts"] = {name: count for name, count in shape["counts"].items() if name not in counts}
-                shape["credits"] = [{**row, "voided": None, "by": None, "reason": None} for row in shape["credits"]]
-            assert {**now, "state": "closed", "as_of": kept["as_of"]} == kept
-
-    def is_as_if_all_had_been_known_from_the_beginning(self) -> None:
-        """Where no call came late, or those that did were folded again: one fold in canonical order says the same."""
-        afresh = Model()
-        afresh.credits = self.model.credits
-        afresh.left = dict.fromkeys(self.model.left, 0) | {c["id"]: c["amount"] for c in afresh.credits}
-        afresh.corrections, afresh.to_owe = self.model.corrections, [*self.model.corrections]
-        by = {posted.call: posted.book for posted in self.model.posted}
-        for call in in_canonical_order([*by]):
-            afresh.charge(call, by[call])
-        afresh.to_owe = []
-        afresh.repay(self.now)
-        assert {p.call: p for p in afresh.posted} == {p.call: p for p in self.model.posted}
-        assert (afresh.left, afresh.owed()) == (self.model.left, self.model.owed())
