@@ -137,8 +137,9 @@ def mail_of(message: Message, sender: str, recipients: Sequence[str], draw: Call
     image = f"chart.{message.notice_id}@{domain}" if picture else None
     mail.add_alternative(mail_html(message, image), subtype="html")
     if picture:
-        page = mail.get_payload()[1]  # type: ignore[index]  # of the two alternatives
-        page.add_related(picture, "image", "png", cid=f"<{image}>", filename="chart.png", disposition="inline")  # type: ignore[union-attr]
+        page = mail.get_body(("html",))
+        assert page is not None
+        page.add_related(picture, "image", "png", cid=f"<{image}>", filename="chart.png", disposition="inline")
     return mail
 
 

@@ -138,9 +138,11 @@ def _spend_of(rows: Iterable[Any], today: date) -> Spend:
     days = {date.fromisoformat(day): (calls, join_halves(high, low)) for day, calls, high, low in rows}
     spent = sum(cost for day, (_, cost) in days.items() if 1 <= (today - day).days <= MEAN_DAYS)
     busy = {day for day, (calls, _) in days.items() if calls > 0}
-    last = max(busy, default=None)
-    is_daily = last is not None and (today - last).days <= DAILY
-    return Spend(spent, is_daily and all(last - number * DAY in busy for number in range(DAILY)))  # type: ignore[operator]
+    if not busy:
+        return Spend(spent, False)
+    last = max(busy)
+    is_lately = (today - last).days <= DAILY
+    return Spend(spent, is_lately and all(last - number * DAY in busy for number in range(DAILY)))
 
 
 def _since(connection: Connection, names: Sequence[str], first: date) -> list[Any]:

@@ -43,9 +43,7 @@ class Hook:
         self.posts: list[Post] = []
         self.answers: list[Answer | int] = []  # one each request, then the last for ever
         self.let_go = threading.Event()  # what stalls waits for this
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._server.hook = self  # type: ignore[attr-defined]
+        self._server = _Server(self)
         self._lock = threading.Lock()
 
     @property
@@ -72,12 +70,27 @@ class Hook:
             thread.join()
 
 
+class _Server(ThreadingHTTPServer):
+    """The server of one hook."""
+
+    daemon_threads = True
+
+    def __init__(self, hook: Hook) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.hook = hook
+
+
 class Handler(BaseHTTPRequestHandler):
     """Answers with a status, or in a way of its own."""
 
+    @property
+    def hook(self) -> Hook:
+        assert isinstance(self.server, _Server)
+        return self.server.hook
+
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        hook: Hook = self.server.hook  # type: ignore[attr-defined]
+        hook = self.hook
         answer = hook.keep(Post(self.path, {name.lower(): value for name, value in self.headers.items()}, body))
         if callable(answer):
             answer(self)
@@ -97,13 +110,13 @@ class Handler(BaseHTTPRequestHandler):
 
 def stall(handler: Handler) -> None:
     """Say nothing until the test is over."""
-    handler.server.hook.let_go.wait(60)  # type: ignore[attr-defined]
+    handler.hook.let_go.wait(60)
 
 
 def drip(handler: Handler) -> None:
     """Say a little of the head of an answer now and then, and never all of it."""
     handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
-    while not handler.server.hook.let_go.wait(0.05):  # type: ignore[attr-defined]
+    while not handler.hook.let_go.wait(0.05):
         handler.wfile.write(b"x: y\r\n")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
@@ -30,7 +31,7 @@ from costmeter.core.budgets import (
 from costmeter.core.errors import InputError
 from costmeter.core.events import UsageEvent, read_event
 from costmeter.core.money import MAX_AMOUNT
-from costmeter.core.periods import QUARTER_MICROS, from_micros, to_micros
+from costmeter.core.periods import QUARTER_MICROS, format_instant, from_micros, to_micros
 from tests.make import an_event, at, usd
 
 START = at("2024-01-01T00:00:00Z")
@@ -38,19 +39,20 @@ INSTANTS = st.integers(to_micros(at("2001-01-02T00:00:00Z")), to_micros(at("2060
 KEYS = st.dictionaries(st.sampled_from(["project", "user", "tag:team"]), st.sampled_from("ab"))
 
 
-def a_budget(per: str = "month", timezone: str = "UTC", **more: object) -> Budget:
-    fields: dict[str, object] = {
+def a_budget(per: str = "month", timezone: str = "UTC", **more: Any) -> Budget:
+    fields: dict[str, Any] = {
         "number": 1, "name": "all", "filters": {}, "per": per, "timezone": timezone, "unit": "USD",
         "amount": usd("100.00"), "thresholds": [], "stops": False, "starts_at": START, "ends_at": None,
         "channels": None,
     }  # fmt: skip
-    return Budget(**(fields | more))  # type: ignore[arg-type]
+    return Budget(**(fields | more))
 
 
 def period(budget: Budget, instant: str) -> tuple[str | None, str | None]:
     found = budget.period_of(at(instant))
     assert found is not None
-    return tuple(edge and edge.isoformat().replace("+00:00", "Z") for edge in found)  # type: ignore[return-value]
+    start, end = (None if edge is None else format_instant(edge) for edge in found)
+    return start, end
 
 
 class TestPeriods:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from threading import Barrier, Event
 from typing import Any
 
@@ -324,7 +325,7 @@ def test_a_job_that_ends_its_process_each_time_has_failed(engine: Engine) -> Non
         now = at(FIRST) + timedelta(minutes=attempt)
         take_lease(engine, f"owner-{attempt}", now=now, until=now + timedelta(minutes=1))
         with pytest.raises(KeyboardInterrupt):
-            run_job(engine, "tick", at(FIRST), die, owner=f"owner-{attempt}", clock=lambda now=now: now)  # type: ignore[misc]
+            run_job(engine, "tick", at(FIRST), die, owner=f"owner-{attempt}", clock=partial(at, format_instant(now)))
         assert look(engine, format_instant(now)).raised == [], "it may be done again"
     later = now + timedelta(minutes=1)
     take_lease(engine, "another", now=later, until=later + timedelta(minutes=1))
