@@ -33,6 +33,11 @@ def share_metrics(folder: str) -> None:
     os.environ[_METRICS_FOLDER] = folder
 
 
+def share_upstream(url: str) -> None:
+    """Let this process and those that it starts pass requests on to a base URL."""
+    os.environ[f"{PREFIX}GATEWAY_UPSTREAM"] = url
+
+
 class Settings(BaseSettings):
     """What costmeter is told by its environment; every field has a default."""
 
@@ -122,6 +127,20 @@ class Settings(BaseSettings):
         15, ge=0, le=100_000, description="minutes without the end of a job, after which that is told; 0: never"
     )
     watch_jobs: bool = Field(True, description="false: a job that failed or found something is not told of")
+    gateway_upstream: str = Field("https://api.deepseek.com", description="where the gateway passes requests on to")
+    gateway_proxy: str | None = Field(None, description="an HTTP proxy on the way there; default: none")
+    gateway_body_limit: int = Field(64 << 20, ge=1 << 10, description="bytes that the body of a call may have there")
+    gateway_stall_seconds: int = Field(
+        1830,
+        ge=1,
+        description="seconds without a byte after which the gateway gives an answer up; DeepSeek's take 1800",
+    )
+    gateway_drain: bool = Field(
+        False, description="true: the gateway reads an answer to its end, for its usage, when its caller has left"
+    )
+    gateway_stop_seconds: int = Field(
+        60, ge=0, description="seconds that answers get which are on their way when the gateway is told to end"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="the least level that serve, gateway and scheduler log"
     )

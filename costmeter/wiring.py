@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from costmeter.api.service import Service
     from costmeter.client.client import Client
     from costmeter.core.watch import Thresholds
+    from costmeter.gateway.app import Gateway
     from costmeter.jobs.jobs import Reconciling
     from costmeter.jobs.scheduler import Scheduler
     from costmeter.recorder.spool import Spool
@@ -213,6 +214,29 @@ def open_spool() -> Spool:
 
     said = settings()
     return Spool(OpenInEachProcess(delivery), folder=spool_folder(), limit=said.spool_limit, sync=said.spool_sync)
+
+
+def open_gateway(upstream: str | None = None) -> Gateway:
+    """The gateway of one process, to DeepSeek as the settings say, or to another base URL."""
+    from costmeter.gateway.app import Gateway, Manners
+    from costmeter.gateway.callers import OwnKeys
+    from costmeter.gateway.upstream import Upstream
+    from costmeter.recorder.spools import default_spool
+
+    said = settings()
+    vendor = Upstream(
+        upstream or said.gateway_upstream, stall_seconds=said.gateway_stall_seconds, proxy=said.gateway_proxy
+    )
+    manners = Manners(said.gateway_body_limit, said.gateway_drain)
+    return Gateway(vendor, default_spool(), OwnKeys(), manners=manners)
+
+
+def gateway_app() -> Gateway:
+    """The gateway of one of several processes that share a port."""
+    from costmeter import logs
+
+    logs.configure(settings().log_level)
+    return open_gateway()
 
 
 def open_service(url: str | None = None, *, local: bool = False) -> Service:

@@ -27,6 +27,7 @@ from costmeter.cli import (
     export,
     flush,
     forecast,
+    gateway,
     imports,
     keys,
     lessons,
@@ -74,6 +75,7 @@ app.command()(verify.verify)
 app.command()(doctor.doctor)
 app.command()(flush.flush)
 app.command()(serve.serve)
+app.command()(gateway.gateway)
 app.add_typer(keys.app, name="keys")
 app.command()(audit.audit)
 app.add_typer(db.app, name="db")

@@ -68,11 +68,11 @@ def run_server(service: Service, host: str, port: int) -> None:
     from costmeter.api.app import make_app
 
     logs.configure(wiring.settings().log_level)
-    _end_well()
+    end_well()
     uvicorn.run(make_app(service), host=host, port=port, **OPTIONS)
 
 
-def _end_well() -> None:
+def end_well() -> None:
     """uvicorn ends in order, then raises the signal that told it to; a server that was told to end has not failed."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)

@@ -61,11 +61,21 @@ class Call:
         "_spool",
         "_status",
         "_tap",
+        "event_id",
     )
 
     def __init__(
-        self, attribution: Raw, content: bytes | None, attempt: bytes | None, clock: Clock, spool: Spool
+        self,
+        attribution: Raw,
+        content: bytes | None,
+        attempt: bytes | None,
+        clock: Clock,
+        spool: Spool,
+        *,
+        event_id: str | None = None,
+        operation_id: str | None = None,
     ) -> None:
+        """`attempt` is an SDK's count of it; who makes attempts itself says by an operation id that they are one."""
         self._spool = spool
         self._content = content  # for the estimate, should there be no usage; never kept beyond the call
         self._process = os.getpid()
@@ -81,8 +91,9 @@ class Call:
         self._monotonic = clock.monotonic
         started_at = clock.now()
         self._origin = clock.monotonic()
-        event_id = new_id()
-        operation_id = event_id if attempt is None else _operation(event_id, attempt)
+        self.event_id = event_id = event_id or new_id()
+        if operation_id is None:
+            operation_id = event_id if attempt is None else _operation(event_id, attempt)
         self._intent = encode(Intent(event_id, operation_id, attribution, write_asked(content), started_at))
         self._is_begun = spool.begin(self._intent)
 

@@ -21,7 +21,10 @@ VENDOR_PATIENCE = 30 * 60 - 5
 UNKNOWN_MODEL = "unknown"  # neither the request nor the response could be read
 
 # Errors of HTTP clients, by name, after which it is certain that the vendor never got the request.
-_NEVER_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol")
+_NEVER_SENT = (
+    *("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"),  # httpx
+    *("ClientConnectorError", "ConnectionTimeoutError", "ClientHttpProxyError"),  # aiohttp
+)
 _DETAILS = ("stream", "tags_dropped", "bytes", "chunks", "characters")  # of a draft: where the event has its detail
 
 

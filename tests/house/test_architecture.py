@@ -71,6 +71,8 @@ def may_import(source: Source, name: str) -> bool:
         return other in OF_COSTMETER[source.part]
     if source.part in OUT:
         return other not in (*OUT, *DOORS, "cli")
+    if (source.part, other) == ("gateway", "recorder"):
+        return True  # they share the tap and the spool
     return source.part not in DOORS or other not in (*DOORS, "cli")
 
 

@@ -1,0 +1,79 @@
+"""What the gateway tells of itself: whether it lives, and what it counts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from costmeter.gateway.exchange import Exchange
+from costmeter.gateway.requests import Message, Scope
+from costmeter.gateway.targets import route_of
+from costmeter.recorder.spool import Spool
+
+EXPOSITION = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+class Figures:
+    """Counters of this process. No label holds a key, an account, a model or a path as it was asked for."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._registry = own = CollectorRegistry()
+        name = "costmeter_gateway"
+        self._requests = Counter(f"{name}_requests", "Requests by route and status.", ["route", "status"], registry=own)
+        self._refused = Counter(f"{name}_refused", "Requests that the gateway refused.", ["code"], registry=own)
+        self._left = Counter(f"{name}_left", "Requests whose callers left before the end.", ["route"], registry=own)
+        self._broken = Counter(f"{name}_broken", "Answers that DeepSeek broke off.", ["route"], registry=own)
+        self._under_way = Gauge(f"{name}_under_way", "Requests that are being answered.", registry=own)
+        own.register(_Spooled(spool))
+
+    @contextmanager
+    def counted(self, exchange: Exchange) -> Iterator[None]:
+        """Counts an exchange, however it ends."""
+        route = route_of(exchange.request.path)
+        self._under_way.inc()
+        try:
+            yield
+        finally:
+            self._under_way.dec()
+            self._requests.labels(route, str(exchange.status or "none")).inc()
+            if exchange.refused is not None:
+                self._refused.labels(exchange.refused.code).inc()
+            elif exchange.has_left:
+                self._left.labels(route).inc()
+            elif not exchange.is_complete:
+                self._broken.labels(route).inc()
+
+    def own_answer(self, scope: Scope) -> list[Message] | None:
+        """The answer to a question about the gateway itself; None where DeepSeek is asked."""
+        if scope.get("root_path") or scope["method"] not in ("GET", "HEAD"):
+            return None
+        if scope["path"] in ("/healthz", "/readyz"):
+            return _answered(b"application/json", json.dumps({"status": "ok"}).encode())
+        if scope["path"] == "/metrics":
+            return _answered(EXPOSITION, generate_latest(self._registry))
+        return None
+
+
+class _Spooled:
+    """What became of the calls that were recorded, asked of the spool when Prometheus asks."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+
+    def collect(self) -> Iterator[Metric]:
+        counts = self._spool.counts
+        yield CounterMetricFamily("costmeter_recorded_calls", "Calls recorded.", value=counts.recorded)
+        yield CounterMetricFamily("costmeter_dropped_calls", "Calls that could not be kept.", value=counts.dropped)
+        yield GaugeMetricFamily("costmeter_waiting_calls", "Calls that are not delivered yet.", value=counts.waiting)
+
+
+def _answered(kind: bytes, body: bytes) -> list[Message]:
+    headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
+    return [
+        {"type": "http.response.start", "status": 200, "headers": headers},
+        {"type": "http.response.body", "body": body},
+    ]

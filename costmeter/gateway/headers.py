@@ -1,0 +1,59 @@
+"""Which headers go on, to DeepSeek and back: all but those of one connection, and our own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from costmeter.recorder.headers import PREFIX
+
+Pairs = Iterable[tuple[bytes, bytes]]
+
+# Of one connection and not of the request (RFC 9110, section 7.6.1); what was expected of this server (`Expect`) it has
+# done.
+_HOP = frozenset(
+    (
+        b"connection",
+        b"expect",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+_NOT_SENT = _HOP | {b"host"}
+_OF_KEYS = frozenset((b"authorization", b"x-api-key"))
+
+
+def to_send(pairs: Pairs, *, key: str | None = None) -> list[tuple[str, str]]:
+    """The headers of a request as they go to DeepSeek, names in lower case; `key` in place of theirs."""
+    pairs = list(pairs)
+    dropped = _NOT_SENT | _named_in_connection(pairs)
+    if key is not None:
+        dropped |= _OF_KEYS
+    headers = [
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in pairs
+        if name not in dropped and not name.startswith(PREFIX)
+    ]
+    if key is not None:
+        headers.append(("authorization", f"Bearer {key}"))
+    return headers
+
+
+def to_answer(pairs: Pairs) -> list[tuple[bytes, bytes]]:
+    """The headers of a response as they go back to the caller, in their order."""
+    lowered = [(name.lower(), value) for name, value in pairs]
+    dropped = _HOP | _named_in_connection(lowered)
+    return [(name, value) for name, value in lowered if name not in dropped and not name.startswith(PREFIX)]
+
+
+def _named_in_connection(pairs: Pairs) -> frozenset[bytes]:
+    """Headers that a Connection header says to be of that connection, too."""
+    named = [value for name, value in pairs if name == b"connection"]
+    if not named:
+        return frozenset()
+    return frozenset(word.strip().lower() for value in named for word in value.split(b","))
