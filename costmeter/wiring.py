@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from costmeter.client.client import Client
     from costmeter.core.watch import Thresholds
     from costmeter.gateway.app import Gateway
+    from costmeter.gateway.mounted import Mounted
     from costmeter.jobs.jobs import Reconciling
     from costmeter.jobs.scheduler import Scheduler
     from costmeter.recorder.spool import Spool
@@ -220,6 +221,8 @@ def open_gateway(upstream: str | None = None) -> Gateway:
     """The gateway of one process, to DeepSeek as the settings say, or to another base URL."""
     from costmeter.gateway.app import Gateway, Manners
     from costmeter.gateway.callers import OwnKeys
+    from costmeter.gateway.costs import Costs
+    from costmeter.gateway.exchange import Way
     from costmeter.gateway.upstream import Upstream
     from costmeter.recorder.spools import default_spool
 
@@ -227,8 +230,24 @@ def open_gateway(upstream: str | None = None) -> Gateway:
     vendor = Upstream(
         upstream or said.gateway_upstream, stall_seconds=said.gateway_stall_seconds, proxy=said.gateway_proxy
     )
-    manners = Manners(said.gateway_body_limit, said.gateway_drain)
-    return Gateway(vendor, default_spool(), OwnKeys(), manners=manners)
+    way = Way(vendor, drain=said.gateway_drain, retries=said.gateway_retries)
+    manners = Manners(said.gateway_body_limit, said.gateway_include_usage)
+    costs = Costs(price_book(), currency_of_account) if said.server_url is None else None
+    return Gateway(way, default_spool(), OwnKeys(), manners=manners, costs=costs)
+
+
+def currency_of_account(name: str) -> str:
+    """The currency of an account; one that is not there yet will have that of the settings."""
+    from costmeter.store import accounts
+    from costmeter.store.engine import reading
+
+    engine = open_database()
+    try:
+        with reading(engine) as connection:
+            found = accounts.listed(connection, [name])
+        return found[0].currency if found else home().currency
+    finally:
+        engine.dispose()
 
 
 def gateway_app() -> Gateway:
@@ -255,14 +274,26 @@ def open_service(url: str | None = None, *, local: bool = False) -> Service:
     return Service(engine, book, home(), recorder, poster, local, close_grace(), hosts, lookout, teller)
 
 
-def service_app() -> FastAPI:
+def app_of(service: Service, *, metrics_folder: str | None = None) -> FastAPI | Mounted:
+    """The application of a service, with the gateway under a path of it where the settings say one."""
+    from costmeter.api.app import make_app
+
+    app = make_app(service, metrics_folder=metrics_folder)
+    path = settings().gateway_mount
+    if path is None:
+        return app
+    from costmeter.gateway.mounted import Mounted
+
+    return Mounted(app, open_gateway(), path)
+
+
+def service_app() -> FastAPI | Mounted:
     """The app of one of several processes that share a port."""
     from costmeter import logs
-    from costmeter.api.app import make_app
     from costmeter.settings import metrics_folder
 
     logs.configure(settings().log_level)
-    return make_app(open_service(), metrics_folder=metrics_folder())
+    return app_of(open_service(), metrics_folder=metrics_folder())
 
 
 def spool_folder() -> Path:
