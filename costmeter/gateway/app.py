@@ -43,6 +43,7 @@ class Gateway:
         *,
         manners: Manners | None = None,
         costs: Costs | None = None,
+        metrics_folder: str | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._way = way
@@ -51,7 +52,7 @@ class Gateway:
         self._manners = manners or Manners()
         self._costs = costs  # without them no answer tells its cost
         self._clock = clock or HostClock()
-        self._figures = Figures(spool)
+        self._figures = Figures(spool, metrics_folder)
 
     async def start(self) -> None:
         await self._way.upstream.start()

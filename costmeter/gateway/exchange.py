@@ -30,7 +30,7 @@ Begin = Callable[[str | None], Awaitable[Call]]
 Cost = Callable[[Call], Sequence[Header]]
 
 
-class StoppedError(Exception):
+class GatewayStoppedError(Exception):
     """The gateway ended while an answer was on its way."""
 
 
@@ -106,7 +106,7 @@ class Exchange:
             yield
         except asyncio.CancelledError:
             if watch is None or not watch.done():
-                self._broke(StoppedError())
+                self._broke(GatewayStoppedError())
                 raise
             task.uncancel()
             if self.call is not None:
