@@ -23,7 +23,6 @@ from costmeter.reports.prices import bands_at
 from costmeter.reports.spend import DOUBTS, spend_report
 from costmeter.store import accounts, alerts, observations
 from costmeter.store.accounts import Account
-from costmeter.store.observations import OPEN
 from costmeter.store.scope import Scope
 
 DAYS = 30  # that are told day by day
@@ -83,7 +82,7 @@ def overview_report(connection: Connection, view: View, book: PriceBook, now: da
         "balances": _balances(connection, view, in_scope, now),
         "days": days,
         "bands": _bands(book, days, view, now),
-        "concerns": _concerns(connection, view, in_scope, of_month["totals"], now),
+        "concerns": _concerns(connection, view, in_scope, of_month["totals"]),
         "calls": _calls(connection, view, in_scope, day, now),
     }
 
@@ -152,15 +151,15 @@ def _bands(book: PriceBook, days: dict[str, Any] | None, view: View, now: dateti
 
 
 def _concerns(
-    connection: Connection, view: View, in_scope: Sequence[Account], totals: dict[str, Any], now: datetime
+    connection: Connection, view: View, in_scope: Sequence[Account], totals: dict[str, Any]
 ) -> dict[str, Any]:
     """What is not in the month's cost or not for certain, and, of whole accounts, what waits for somebody."""
     found = {"doubts": {name: totals[name] for name in DOUBTS}, "frozen": [], "differences": [], "alerts": []}
     if not view.is_whole:
         return found
     names = {one.account for one in in_scope}
-    opened = {one.account for one in observations.listed(connection, status=OPEN)} & names
-    differences = [one for name in sorted(opened) for one in observations.open_differences(connection, name, now)]
+    opened = [name for name in observations.open_accounts(connection) if name in names]
+    differences = [one for name in opened for one in _open(connection, name)]
     if view.names is None and view.account is None:
         names.add(alerts.NO_ACCOUNT)
     return found | {
@@ -176,6 +175,12 @@ def _concerns(
         ],
         "alerts": [_alert(one) for one in alerts.standing_of(connection, None, tuple(KINDS)) if one.account in names],
     }
+
+
+def _open(connection: Connection, account: str) -> list[observations.Observation]:
+    """The newest observation of an account, where it differs and nothing has settled it."""
+    settled = observations.last_settled(connection, account)
+    return observations.open_since(connection, account, settled.number if settled else 0, 1)
 
 
 def _alert(alert: alerts.Alert) -> dict[str, Any]:
