@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from costmeter.client.client import Client
     from costmeter.core.watch import Thresholds
     from costmeter.gateway.app import Gateway
+    from costmeter.gateway.callers import Callers
+    from costmeter.gateway.vendor_keys import VendorKeys
     from costmeter.jobs.jobs import Reconciling
     from costmeter.jobs.scheduler import Scheduler
     from costmeter.recorder.spool import Spool
@@ -219,7 +221,6 @@ def open_spool() -> Spool:
 def open_gateway(upstream: str | None = None) -> Gateway:
     """The gateway of one process, to DeepSeek as the settings say, or to another base URL."""
     from costmeter.gateway.app import Gateway, Manners
-    from costmeter.gateway.callers import OwnKeys
     from costmeter.gateway.upstream import Upstream
     from costmeter.recorder.spools import default_spool
 
@@ -228,7 +229,46 @@ def open_gateway(upstream: str | None = None) -> Gateway:
         upstream or said.gateway_upstream, stall_seconds=said.gateway_stall_seconds, proxy=said.gateway_proxy
     )
     manners = Manners(said.gateway_body_limit, said.gateway_drain)
-    return Gateway(vendor, default_spool(), OwnKeys(), manners=manners)
+    return Gateway(vendor, default_spool(), callers(), manners=manners)
+
+
+def vendor_keys() -> VendorKeys | None:
+    """The keys of DeepSeek's that the gateway has; None where its callers send their own."""
+    from costmeter.gateway.vendor_keys import read_vendor_keys
+
+    said = settings()
+    keys = read_vendor_keys(said.gateway_vendor_key, said.gateway_vendor_keys)
+    if keys is not None and said.server_url is not None:
+        raise SetupError(
+            "a gateway with a vendor key asks the database who calls: unset COSTMETER_SERVER_URL, and let it record "
+            "into the database of COSTMETER_DATABASE_URL"
+        )
+    return keys
+
+
+def callers() -> Callers:
+    """Who may call through the gateway: with keys of DeepSeek's, or of costmeter's where it has a vendor key."""
+    from costmeter.core.rate_limits import Limits
+    from costmeter.gateway.callers import CostmeterKeys, OwnKeys
+    from costmeter.gateway.key_holders import KeyHolders
+    from costmeter.gateway.known_keys import KnownKeys
+
+    said, vendor = settings(), vendor_keys()
+    limits = Limits(said.gateway_calls_per_minute, said.gateway_calls_at_once)
+    if vendor is None:
+        return OwnKeys(limits=limits)
+    known = KnownKeys(KeyHolders(_open_key_database), stays_open=said.gateway_database_away == "open")
+    return CostmeterKeys(known, vendor, limits)
+
+
+def _open_key_database() -> Engine:
+    """The database as it is asked for keys: one that does not answer is given up in seconds, not in minutes."""
+    from sqlalchemy import make_url
+
+    url = make_url(settings().database_url)
+    if url.get_backend_name() == "postgresql":
+        url = url.set(query={"connect_timeout": "5", "tcp_user_timeout": "5000", **url.query})
+    return open_database(url.render_as_string(hide_password=False))
 
 
 def gateway_app() -> Gateway:

@@ -46,7 +46,7 @@ def gateway(
 
     said = wiring.settings()
     options = {**OPTIONS, "host": host, "port": port, "timeout_graceful_shutdown": said.gateway_stop_seconds}
-    print_note(f"costmeter: passing on to {upstream or said.gateway_upstream}")
+    print_note(f"costmeter: passing on to {upstream or said.gateway_upstream}; {describe_keys()}")
     if workers > 1:
         if upstream is not None:
             share_upstream(upstream)
@@ -55,6 +55,15 @@ def gateway(
     logs.configure(said.log_level)
     end_well()
     uvicorn.run(wiring.open_gateway(upstream), **options)
+
+
+def describe_keys() -> str:
+    """Which keys its callers send, and whose of DeepSeek's there are; never a key."""
+    vendor = wiring.vendor_keys()
+    if vendor is None:
+        return "callers send keys of DeepSeek's"
+    does = "known ones go on" if wiring.settings().gateway_database_away == "open" else "none goes on"
+    return f"callers send keys of costmeter's ({does} while the database is away); vendor keys: {vendor.described()}"
 
 
 def check_installed() -> None:

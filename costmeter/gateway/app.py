@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from costmeter.gateway.callers import OwnKeys
+from costmeter.gateway.callers import Callers
 from costmeter.gateway.exchange import Exchange
 from costmeter.gateway.figures import Figures
 from costmeter.gateway.headers import to_send
+from costmeter.gateway.rates import Rates
 from costmeter.gateway.refusals import RefusedCallError
 from costmeter.gateway.requests import CallerGoneError, Receive, Request, Scope, Send
 from costmeter.gateway.upstream import Upstream
@@ -37,7 +38,7 @@ class Gateway:
         self,
         upstream: Upstream,
         spool: Spool,
-        callers: OwnKeys,
+        callers: Callers,
         *,
         manners: Manners | None = None,
         clock: Clock | None = None,
@@ -48,6 +49,7 @@ class Gateway:
         self._manners = manners or Manners()
         self._clock = clock or HostClock()
         self._figures = Figures(spool)
+        self._rates = Rates(self._clock.monotonic)
 
     async def start(self) -> None:
         await self._upstream.start()
@@ -55,6 +57,7 @@ class Gateway:
     async def stop(self) -> None:
         """Ends when all that was recorded is delivered and posted; what cannot be waits for the next process."""
         await self._upstream.stop()
+        self._callers.close()
         await asyncio.to_thread(self._spool.close, SECONDS_TO_DELIVER)
         await asyncio.to_thread(self._spool.disconnect)
 
@@ -91,12 +94,13 @@ class Gateway:
 
     async def _pass_on(self, exchange: Exchange) -> None:
         request = exchange.request
-        caller = await self._callers.of(request.headers)
+        caller = await self._callers.of(request)
         headers = to_send(request.pairs, key=caller.key)
         if request.is_call:
-            body = await request.body(self._manners.body_limit)
-            exchange.call = Call(caller.written, body, None, self._clock, self._spool)
-            await exchange.run(self._upstream, headers, body, drain=self._manners.drain)
+            with self._rates.counted(caller):
+                body = await request.body(self._manners.body_limit)
+                exchange.call = Call(caller.written, body, None, self._clock, self._spool)
+                await exchange.run(self._upstream, headers, body, drain=self._manners.drain)
         else:
             content = request.pieces() if request.has_body else None
             await exchange.run(self._upstream, headers, content, drain=False)
