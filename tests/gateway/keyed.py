@@ -31,7 +31,8 @@ class Keyed:
 
     def __init__(self, served: Served, server: ReplayServer, records: Records, clock: TestClock) -> None:
         self.served, self.server, self.records, self.clock = served, server, records, clock
-        self.engine: Engine  # made by `keyed`
+        self.engine: Engine  # made by `keyed`, and so is
+        self.client: httpx.Client
 
     def key(self, name: str = "backend", *roles: str, **more: Any) -> str:
         """The text of a new key, which may call unless it is said otherwise."""
@@ -57,11 +58,11 @@ class Keyed:
         """The answer to a request with headers."""
         encoded = [(name, text if isinstance(text, bytes) else text.encode()) for name, text in headers.items()]
         content = ASKED if method == "POST" else None
-        url = self.served.base_url + path
-        return httpx.request(method, url, content=content, headers=[(n.encode(), v) for n, v in encoded], timeout=30)
+        given = [(name.encode(), text) for name, text in encoded]
+        return self.client.request(method, self.served.base_url + path, content=content, headers=given)
 
     def figures(self) -> str:
-        return httpx.get(self.served.base_url + "/metrics").text
+        return self.client.get(self.served.base_url + "/metrics").text
 
 
 @contextmanager
@@ -83,9 +84,12 @@ def keyed(
     callers = CostmeterKeys(known, vendor or VendorKeys({}, VENDOR), limits)
     server.answer_with(reply or json_reply(ANSWER))
     engine = wiring.open_database(database_url)
-    with Served(server.base_url, records.spool, callers=callers, clock=clock, **options) as served:
+    with (
+        httpx.Client(timeout=30) as client,
+        Served(server.base_url, records.spool, callers=callers, clock=clock, **options) as served,
+    ):
         made = Keyed(served, server, records, clock)
-        made.engine = engine
+        made.engine, made.client = engine, client
         yield made
     engine.dispose()
 

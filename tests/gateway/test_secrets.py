@@ -107,21 +107,28 @@ def answers(url: str, server: ReplayServer, *, keys: list[str]) -> Iterator[str]
         Reply(ending="reset", is_silent=True),
         Reply(b"x", 200, {"content-type": "text/html"}, "truncated"),
     ]
-    for reply in replies:
-        server.answer_with(reply)
-        for key in keys:
-            for path, headers in ((CHAT, {"authorization": f"Bearer {key}"}), (MESSAGES, {"x-api-key": key})):
-                for account in ("a", "b", "c"):
-                    said = {"x-costmeter-account": account, "x-costmeter-user": f"u {key}", **headers}
-                    try:
-                        answer = httpx.post(url + path, content=ASKED, headers=said)
-                    except httpx.RemoteProtocolError as error:
-                        yield str(error)
-                    else:
-                        yield f"{answer.status_code} {answer.headers} {answer.text}"
-    for path in ("/metrics", "/healthz", "/user/balance", "//", "/x"):
-        answer = httpx.get(url + path, headers={"authorization": f"Bearer {keys[0]}"})
-        yield f"{answer.status_code} {answer.headers} {answer.text}"
+    with httpx.Client(base_url=url) as client:
+        for reply in replies:
+            server.answer_with(reply)
+            for key in keys:
+                yield from answers_to(client, key)
+        for path in ("/metrics", "/healthz", "/user/balance", "//x", "/x"):
+            yield said_by(client.get(url + path, headers={"authorization": f"Bearer {keys[0]}"}))
+
+
+def answers_to(client: httpx.Client, key: str) -> Iterator[str]:
+    """What a key is answered, in either header and for each account."""
+    for path, headers in ((CHAT, {"authorization": f"Bearer {key}"}), (MESSAGES, {"x-api-key": key})):
+        for account in ("a", "b", "c"):
+            said = {"x-costmeter-account": account, "x-costmeter-user": f"u {key}", **headers}
+            try:
+                yield said_by(client.post(path, content=ASKED, headers=said))
+            except httpx.RemoteProtocolError as error:
+                yield str(error)
+
+
+def said_by(answer: httpx.Response) -> str:
+    return f"{answer.status_code} {answer.headers} {answer.text}"
 
 
 def test_no_key_is_in_anything_that_it_leaves(
