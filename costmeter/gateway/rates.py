@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from costmeter.core.rate_limits import NO_LIMITS, Traffic
 from costmeter.gateway.callers import Caller
 from costmeter.gateway.refusals import RefusedCallError
 
 KEPT = 10_000  # callers whose calls are remembered: anybody can make up keys
+_UNCOUNTED = nullcontext()  # what nearly every call needs
 
 
 class Rates:
@@ -20,12 +21,12 @@ class Rates:
         self._monotonic = monotonic
         self._traffic: OrderedDict[str | None, Traffic] = OrderedDict()  # whoever called last is last
 
-    @contextmanager
-    def counted(self, caller: Caller) -> Iterator[None]:
+    def counted(self, caller: Caller) -> AbstractContextManager[None]:
         """Counts a call for as long as it lasts; RefusedCallError where it would be one too many."""
-        if caller.limits == NO_LIMITS:
-            yield
-            return
+        return _UNCOUNTED if caller.limits == NO_LIMITS else self._counted(caller)
+
+    @contextmanager
+    def _counted(self, caller: Caller) -> Iterator[None]:
         traffic = self._of(caller.limited_as)
         excess = traffic.begin(caller.limits, self._monotonic())
         if excess is not None:

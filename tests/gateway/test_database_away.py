@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,14 +22,15 @@ from costmeter.gateway.callers import CostmeterKeys
 from costmeter.gateway.key_holders import KeyHolders
 from costmeter.gateway.known_keys import KnownKeys
 from costmeter.gateway.vendor_keys import VendorKeys
+from costmeter.services.create_key import NewKey, create_key
 from costmeter.services.revoke_key import revoke_key
 from costmeter.store import schema
 from costmeter.store.engine import open_engine
 from tests.api.serving import until
-from tests.gateway.keyed import CHAT, MESSAGES, VENDOR, Keyed, keyed, refusal
+from tests.gateway.keyed import ANSWER, CHAT, MESSAGES, VENDOR, Keyed, keyed, refusal
 from tests.gateway.serving import Served
 from tests.recorder.conftest import Records, TestClock
-from tests.recorder.replay import ReplayServer
+from tests.recorder.replay import ReplayServer, json_reply
 
 AWAY = (503, "costmeter_keys_unavailable")
 NO_KEY = (401, "costmeter_wrong_key")
@@ -186,6 +188,33 @@ def test_one_that_is_revoked_while_it_is_away_ends_when_it_is_back(database: Dat
             database.come_back()
         gateway.engine.dispose()  # whose connection went with it
         until(lambda: after_a_second(gateway, key) == NO_KEY)
+
+
+@pytest.mark.parametrize("setting", ["open", "closed"])
+def test_the_settings_say_which(
+    setting: str, database: Database, around: Around, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, records, _ = around
+    monkeypatch.setenv("COSTMETER_DATABASE_URL", database.url)
+    monkeypatch.setenv("COSTMETER_GATEWAY_VENDOR_KEY", VENDOR)
+    monkeypatch.setenv("COSTMETER_GATEWAY_DATABASE_AWAY", setting)
+    engine = open_engine(database.url)
+    key = create_key(engine, NewKey("backend", ["call"]), by="root", now=datetime.now(UTC))[1]
+    engine.dispose()
+    server.answer_with(json_reply(ANSWER))
+    with Served(server.base_url, records.spool, callers=wiring.callers()) as gateway, httpx.Client() as client:
+
+        def told() -> tuple[int, str]:
+            return refusal(client.post(gateway.base_url + CHAT, headers={"x-api-key": key}, content=b"{}"))
+
+        assert told() == PASSED
+        database.leave()
+        time.sleep(1.1)  # until the last word of the database is too old
+        try:
+            assert told() == (PASSED if setting == "open" else AWAY)
+        finally:
+            database.come_back()
+        until(lambda: told() == PASSED)
 
 
 def test_it_starts_without_its_database(own_server: Any, around: Around, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,9 +10,10 @@ from datetime import timedelta
 import httpx
 import pytest
 
+from costmeter import wiring
 from costmeter.core.rate_limits import Limits
 from costmeter.gateway import rates
-from costmeter.gateway.callers import Caller, OwnKeys
+from costmeter.gateway.callers import Caller
 from costmeter.gateway.rates import Rates
 from costmeter.gateway.refusals import RefusedCallError
 from costmeter.recorder.attribution import NOBODY
@@ -175,10 +176,12 @@ class TestForAll:
             assert [refusal(gateway.ask(own)) for _ in range(4)] == [PASSED] * 3 + [TOO_FAST]
 
     def test_a_key_of_deepseeks_whatever_its_caller_calls_it(
-        self, server: ReplayServer, records: Records, clock: TestClock
+        self, server: ReplayServer, records: Records, clock: TestClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         server.answer_with(json_reply(ANSWER))
-        with Served(server.base_url, records.spool, callers=OwnKeys(limits=Limits(2)), clock=clock) as gateway:
+        monkeypatch.setenv("COSTMETER_GATEWAY_CALLS_PER_MINUTE", "2")
+        monkeypatch.setenv("COSTMETER_GATEWAY_CALLS_AT_ONCE", "8")
+        with Served(server.base_url, records.spool, callers=wiring.callers(), clock=clock) as gateway:
             told = [
                 refusal(httpx.post(gateway.base_url + CHAT, headers={**headers, "x-costmeter-api-key": f"k{n}"}))
                 for headers in ({"authorization": "Bearer sk-0123456789abcdef"}, {"x-api-key": "sk-other"}, {})
