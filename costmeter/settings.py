@@ -129,6 +129,9 @@ class Settings(BaseSettings):
     )
     watch_jobs: bool = Field(True, description="false: a job that failed or found something is not told of")
     gateway_upstream: str = Field("https://api.deepseek.com", description="where the gateway passes requests on to")
+    gateway_mount: str | None = Field(
+        None, description="a path, such as /deepseek, under which `serve` is the gateway, too; default: it is none"
+    )
     gateway_proxy: str | None = Field(None, description="an HTTP proxy on the way there; default: none")
     gateway_vendor_key: str | None = Field(
         None,
@@ -156,6 +159,15 @@ class Settings(BaseSettings):
     )
     gateway_drain: bool = Field(
         False, description="true: the gateway reads an answer to its end, for its usage, when its caller has left"
+    )
+    gateway_retries: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="further attempts of the gateway at calls that met 429, 500, 502, 503 or nobody",
+    )
+    gateway_include_usage: bool = Field(
+        False, description="true: the gateway asks for the usage of streams whose callers did not"
     )
     gateway_stop_seconds: int = Field(
         60, ge=0, description="seconds that answers get which are on their way when the gateway is told to end"

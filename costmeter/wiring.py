@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from costmeter.core.watch import Thresholds
     from costmeter.gateway.app import Gateway
     from costmeter.gateway.callers import Callers
-    from costmeter.gateway.vendor_keys import VendorKeys
+    from costmeter.gateway.mounted import Mounted
     from costmeter.jobs.jobs import Reconciling
     from costmeter.jobs.scheduler import Scheduler
     from costmeter.recorder.spool import Spool
@@ -221,44 +221,27 @@ def open_spool() -> Spool:
 def open_gateway(upstream: str | None = None) -> Gateway:
     """The gateway of one process, to DeepSeek as the settings say, or to another base URL."""
     from costmeter.gateway.app import Gateway, Manners
+    from costmeter.gateway.costs import Costs
+    from costmeter.gateway.exchange import Way
     from costmeter.gateway.upstream import Upstream
     from costmeter.recorder.spools import default_spool
+    from costmeter.settings import metrics_folder
 
     said = settings()
     vendor = Upstream(
         upstream or said.gateway_upstream, stall_seconds=said.gateway_stall_seconds, proxy=said.gateway_proxy
     )
-    manners = Manners(said.gateway_body_limit, said.gateway_drain)
-    return Gateway(vendor, default_spool(), callers(), manners=manners)
-
-
-def vendor_keys() -> VendorKeys | None:
-    """The keys of DeepSeek's that the gateway has; None where its callers send their own."""
-    from costmeter.gateway.vendor_keys import read_vendor_keys
-
-    said = settings()
-    keys = read_vendor_keys(said.gateway_vendor_key, said.gateway_vendor_keys)
-    if keys is not None and said.server_url is not None:
-        raise SetupError(
-            "a gateway with a vendor key asks the database who calls: unset COSTMETER_SERVER_URL, and let it record "
-            "into the database of COSTMETER_DATABASE_URL"
-        )
-    return keys
+    way = Way(vendor, drain=said.gateway_drain, retries=said.gateway_retries)
+    manners = Manners(said.gateway_body_limit, said.gateway_include_usage)
+    costs = Costs(price_book(), currency_of_account) if said.server_url is None else None
+    return Gateway(way, default_spool(), callers(), manners=manners, costs=costs, metrics_folder=metrics_folder())
 
 
 def callers() -> Callers:
-    """Who may call through the gateway: with keys of DeepSeek's, or of costmeter's where it has a vendor key."""
-    from costmeter.core.rate_limits import Limits
-    from costmeter.gateway.callers import CostmeterKeys, OwnKeys
-    from costmeter.gateway.key_holders import KeyHolders
-    from costmeter.gateway.known_keys import KnownKeys
+    """Who may call through the gateway of the settings."""
+    from costmeter.gateway.callers import open_callers
 
-    said, vendor = settings(), vendor_keys()
-    limits = Limits(said.gateway_calls_per_minute, said.gateway_calls_at_once)
-    if vendor is None:
-        return OwnKeys(limits=limits)
-    known = KnownKeys(KeyHolders(_open_key_database), stays_open=said.gateway_database_away == "open")
-    return CostmeterKeys(known, vendor, limits)
+    return open_callers(settings(), _open_key_database)
 
 
 def _open_key_database() -> Engine:
@@ -269,6 +252,20 @@ def _open_key_database() -> Engine:
     if url.get_backend_name() == "postgresql":
         url = url.set(query={"connect_timeout": "5", "tcp_user_timeout": "5000", **url.query})
     return open_database(url.render_as_string(hide_password=False))
+
+
+def currency_of_account(name: str) -> str:
+    """The currency of an account; one that is not there yet will have that of the settings."""
+    from costmeter.store import accounts
+    from costmeter.store.engine import reading
+
+    engine = open_database()
+    try:
+        with reading(engine) as connection:
+            found = accounts.listed(connection, [name])
+        return found[0].currency if found else home().currency
+    finally:
+        engine.dispose()
 
 
 def gateway_app() -> Gateway:
@@ -295,14 +292,26 @@ def open_service(url: str | None = None, *, local: bool = False) -> Service:
     return Service(engine, book, home(), recorder, poster, local, close_grace(), hosts, lookout, teller)
 
 
-def service_app() -> FastAPI:
+def app_of(service: Service, *, metrics_folder: str | None = None) -> FastAPI | Mounted:
+    """The application of a service, with the gateway under a path of it where the settings say one."""
+    from costmeter.api.app import make_app
+
+    app = make_app(service, metrics_folder=metrics_folder)
+    path = settings().gateway_mount
+    if path is None:
+        return app
+    from costmeter.gateway.mounted import Mounted
+
+    return Mounted(app, open_gateway(), path)
+
+
+def service_app() -> FastAPI | Mounted:
     """The app of one of several processes that share a port."""
     from costmeter import logs
-    from costmeter.api.app import make_app
     from costmeter.settings import metrics_folder
 
     logs.configure(settings().log_level)
-    return make_app(open_service(), metrics_folder=metrics_folder())
+    return app_of(open_service(), metrics_folder=metrics_folder())
 
 
 def spool_folder() -> Path:

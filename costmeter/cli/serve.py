@@ -65,17 +65,21 @@ def run_server(service: Service, host: str, port: int) -> None:
     import uvicorn
 
     from costmeter import logs
-    from costmeter.api.app import make_app
 
     logs.configure(wiring.settings().log_level)
     end_well()
-    uvicorn.run(make_app(service), host=host, port=port, **OPTIONS)
+    uvicorn.run(wiring.app_of(service), host=host, port=port, **_options())
 
 
 def end_well() -> None:
     """uvicorn ends in order, then raises the signal that told it to; a server that was told to end has not failed."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
+
+
+def _options() -> dict[str, Any]:
+    """What uvicorn is told; with the gateway in the same process the Date of an answer is DeepSeek's."""
+    return {**OPTIONS, "date_header": wiring.settings().gateway_mount is None}
 
 
 def _serve_together(host: str, port: int, workers: int, local: bool) -> None:
@@ -91,7 +95,7 @@ def _serve_together(host: str, port: int, workers: int, local: bool) -> None:
 
     with tempfile.TemporaryDirectory(prefix="costmeter-metrics-") as folder:
         share_metrics(folder)
-        uvicorn.run(APP, factory=True, workers=workers, host=host, port=port, **OPTIONS)
+        uvicorn.run(APP, factory=True, workers=workers, host=host, port=port, **_options())
 
 
 def check_local(host: str) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import NamedTuple
 
-from costmeter.gateway.callers import Callers
-from costmeter.gateway.exchange import Exchange
+from costmeter.core.events import DEFAULT_ACCOUNT
+from costmeter.gateway.callers import Caller, Callers
+from costmeter.gateway.costs import Costs
+from costmeter.gateway.exchange import Exchange, Way
 from costmeter.gateway.figures import Figures
 from costmeter.gateway.headers import to_send
 from costmeter.gateway.rates import Rates
 from costmeter.gateway.refusals import RefusedCallError
-from costmeter.gateway.requests import CallerGoneError, Receive, Request, Scope, Send
-from costmeter.gateway.upstream import Upstream
+from costmeter.gateway.requests import CallerGoneError, Receive, Request, Scope, Send, with_usage
 from costmeter.recorder.call import Call
 from costmeter.recorder.clock import Clock, HostClock
 from costmeter.recorder.spool import Spool
@@ -22,10 +24,10 @@ SECONDS_TO_DELIVER = 30.0  # what a stopping gateway takes at most to deliver it
 
 
 class Manners(NamedTuple):
-    """How the gateway treats what it passes on."""
+    """How the gateway treats the requests that it passes on."""
 
     body_limit: int = 64 << 20  # bytes of a call's body
-    drain: bool = False  # whether an answer is read to its end, for its usage, when its caller has left
+    include_usage: bool = False  # whether streams are asked for their usage where the caller did not ask
 
 
 class Gateway:
@@ -36,28 +38,33 @@ class Gateway:
 
     def __init__(
         self,
-        upstream: Upstream,
+        way: Way,
         spool: Spool,
         callers: Callers,
         *,
         manners: Manners | None = None,
+        costs: Costs | None = None,
+        metrics_folder: str | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._upstream = upstream
+        self._way = way
         self._spool = spool
         self._callers = callers
         self._manners = manners or Manners()
+        self._costs = costs  # without them no answer tells its cost
         self._clock = clock or HostClock()
-        self._figures = Figures(spool)
+        self._figures = Figures(spool, metrics_folder)
         self._rates = Rates(self._clock.monotonic)
 
     async def start(self) -> None:
-        await self._upstream.start()
+        await self._way.upstream.start()
 
     async def stop(self) -> None:
         """Ends when all that was recorded is delivered and posted; what cannot be waits for the next process."""
-        await self._upstream.stop()
+        await self._way.upstream.stop()
         self._callers.close()
+        if self._costs is not None:
+            self._costs.close()
         await asyncio.to_thread(self._spool.close, SECONDS_TO_DELIVER)
         await asyncio.to_thread(self._spool.disconnect)
 
@@ -95,12 +102,23 @@ class Gateway:
     async def _pass_on(self, exchange: Exchange) -> None:
         request = exchange.request
         caller = await self._callers.of(request)
-        headers = to_send(request.pairs, key=caller.key)
-        if request.is_call:
-            with self._rates.counted(caller):
-                body = await request.body(self._manners.body_limit)
-                exchange.call = Call(caller.written, body, None, self._clock, self._spool)
-                await exchange.run(self._upstream, headers, body, drain=self._manners.drain)
-        else:
+        if not request.is_call:
             content = request.pieces() if request.has_body else None
-            await exchange.run(self._upstream, headers, content, drain=False)
+            await exchange.pass_on(self._way, to_send(request.pairs, key=caller.key), content)
+            return
+        with self._rates.counted(caller):
+            await self._call(exchange, caller)
+
+    async def _call(self, exchange: Exchange, caller: Caller) -> None:
+        request = exchange.request
+        body = await request.body(self._manners.body_limit)
+        if self._manners.include_usage:
+            body = with_usage(body, request.path)
+        headers = to_send(request.pairs, key=caller.key, with_length=False)
+
+        async def begin(operation_id: str | None) -> Call:
+            return Call(caller.written, body, None, self._clock, self._spool, operation_id=operation_id)
+
+        costs, account = self._costs, caller.said.account or DEFAULT_ACCOUNT
+        cost = None if costs is None else partial(costs.headers, account=account)
+        await exchange.call_for(self._way, headers, body, begin, cost)

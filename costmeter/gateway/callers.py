@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from msgspec import Raw
+from sqlalchemy import Engine
 
 from costmeter.core.access import ADMIN, CALL, read_key
 from costmeter.core.errors import ForbiddenError
 from costmeter.core.events import DEFAULT_ACCOUNT
 from costmeter.core.rate_limits import NO_LIMITS, Limits
 from costmeter.gateway.headers import KeyHeader
-from costmeter.gateway.key_holders import Holder
+from costmeter.gateway.key_holders import Holder, KeyHolders
 from costmeter.gateway.known_keys import KnownKeys
 from costmeter.gateway.refusals import RefusedCallError
 from costmeter.gateway.requests import Request
 from costmeter.gateway.targets import is_anthropic, route_of
-from costmeter.gateway.vendor_keys import VendorKeys
+from costmeter.gateway.vendor_keys import VendorKeys, read_vendor_keys
 from costmeter.recorder.attribution import NOBODY, Attribution, key_fingerprint
 from costmeter.recorder.draft import write_attribution
 from costmeter.recorder.headers import NAMES, read_attribution
+from costmeter.settings import Settings
 
 Value = bytes | None  # of a header
 
@@ -122,6 +125,16 @@ class CostmeterKeys:
             raise RefusedCallError(403, "no_vendor_key", f"account {account!r} has no key of DeepSeek's: {remedy}")
         header = ("x-api-key", key) if is_bare else ("authorization", f"Bearer {key}")
         return Caller(said, write_attribution(said), header, holder.limits.over(self._limits), grant.who)
+
+
+def open_callers(said: Settings, open_engine: Callable[[], Engine]) -> Callers:
+    """Those who may call by the settings: with keys of DeepSeek's, or of costmeter's where there is a vendor key."""
+    vendor = read_vendor_keys(said)
+    limits = Limits(said.gateway_calls_per_minute, said.gateway_calls_at_once)
+    if vendor is None:
+        return OwnKeys(limits=limits)
+    known = KnownKeys(KeyHolders(open_engine), stays_open=said.gateway_database_away == "open")
+    return CostmeterKeys(known, vendor, limits)
 
 
 def _said_in(own: tuple[Value, ...]) -> Attribution:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, closing
+from typing import NamedTuple
 
 from aiohttp import ClientError, ClientResponse
 
 from costmeter.gateway.headers import to_answer
-from costmeter.gateway.refusals import RefusedCallError, messages
+from costmeter.gateway.refusals import Header, RefusedCallError, messages
 from costmeter.gateway.requests import CallerGoneError, Receive, Request, Send
 from costmeter.gateway.upstream import Content, Upstream
 from costmeter.recorder.call import Call
@@ -18,11 +21,25 @@ from costmeter.recorder.record import ending_of
 logger = logging.getLogger("costmeter.gateway")
 
 EVENT_ID = b"x-costmeter-event-id"
+RETRIED = frozenset((429, 500, 502, 503))  # DeepSeek had no time, and nothing is billed
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before a further attempt
+WHOLE = 1 << 20  # bytes of an answer whose cost is told in its head
 _BROKEN = (ClientError, TimeoutError, OSError)  # what ends an answer before its end
 
+Begin = Callable[[str | None], Awaitable[Call]]
+Cost = Callable[[Call], Sequence[Header]]
 
-class StoppedError(Exception):
+
+class GatewayStoppedError(Exception):
     """The gateway ended while an answer was on its way."""
+
+
+class Way(NamedTuple):
+    """How answers come: from where, and what is done of ourselves."""
+
+    upstream: Upstream
+    drain: bool = False  # an answer whose caller has left is read to its end all the same, for its usage
+    retries: int = 0  # further attempts at a call that DeepSeek had no time for
 
 
 class Exchange:
@@ -43,26 +60,53 @@ class Exchange:
         for message in messages(refused, self.request.path):
             await self._send(message)
 
-    async def run(
-        self, upstream: Upstream, headers: Sequence[tuple[str, str]], content: Content, *, drain: bool
-    ) -> None:
-        """Asks DeepSeek and hands its answer on.
+    async def pass_on(self, way: Way, headers: Sequence[tuple[str, str]], content: Content) -> None:
+        """Asks DeepSeek what is no call, and hands its answer on."""
+        async with self._leaving(is_watched=content is None):  # else the body still comes that way
+            answer = await self._ask(way, headers, content)
+            with closing(answer):
+                await self._hand_on(answer)
 
-        A caller who leaves ends it at once, for DeepSeek, too; with `drain` the answer is read to its end all the same.
-        Raises RefusedCallError where there is no answer, and CallerGoneError where nobody waits for it any more.
+    async def call_for(
+        self, way: Way, headers: Sequence[tuple[str, str]], content: bytes, begin: Begin, cost: Cost | None = None
+    ) -> None:
+        """Asks DeepSeek for a call, perhaps more than once, and hands its last answer on.
+
+        Each attempt is a call of its own, which `begin` makes, given the operation that it belongs to. `cost` tells
+        what one cost, in headers, where its answer is complete before its head has gone. A caller who
+        leaves ends it at once, for DeepSeek, too, unless the answer is to be drained. Raises RefusedCallError where
+        there is no answer, and CallerGoneError where nobody waits for it any more.
         """
+        operation_id = None
+        async with self._leaving(is_watched=not way.drain):
+            for left in range(way.retries, -1, -1):
+                self.call = await begin(operation_id)
+                operation_id = self.call.operation_id
+                try:
+                    answer = await self._ask(way, headers, content)
+                except RefusedCallError:
+                    if not left:
+                        raise
+                    await asyncio.sleep(pause(way.retries - left))
+                    continue
+                with closing(answer):
+                    if not left or answer.status not in RETRIED:
+                        await self._hand_on(answer, cost)
+                        return
+                    await self._keep(answer)
+                await asyncio.sleep(pause(way.retries - left, answer.headers.get("retry-after")))
+
+    @asynccontextmanager
+    async def _leaving(self, *, is_watched: bool) -> AsyncIterator[None]:
+        """Ends what is done inside as soon as the caller is gone; a call that this ends has its record."""
         task = asyncio.current_task()
         assert task is not None
-        watch = None
-        if not drain and (content is None or isinstance(content, bytes)):  # else the body still comes that way
-            watch = asyncio.create_task(_leave_when_gone(self.request.receive, task))
-        answer = None
+        watch = asyncio.create_task(_leave_when_gone(self.request.receive, task)) if is_watched else None
         try:
-            answer = await self._ask(upstream, headers, content)
-            await self._pass_on(answer)
+            yield
         except asyncio.CancelledError:
             if watch is None or not watch.done():
-                self._broke(StoppedError())
+                self._broke(GatewayStoppedError())
                 raise
             task.uncancel()
             if self.call is not None:
@@ -74,44 +118,65 @@ class Exchange:
         finally:
             if watch is not None:
                 watch.cancel()
-            if answer is not None and not self.is_complete:
-                answer.close()
 
-    async def _ask(self, upstream: Upstream, headers: Sequence[tuple[str, str]], content: Content) -> ClientResponse:
+    async def _ask(self, way: Way, headers: Sequence[tuple[str, str]], content: Content) -> ClientResponse:
         try:
-            return await upstream.send(self.request.method, self.request.target, headers, content)
+            return await way.upstream.send(self.request.method, self.request.target, headers, content)
         except (*_BROKEN, ValueError) as error:
             self._broke(error)
             raise _no_answer(error) from error
 
-    async def _pass_on(self, answer: ClientResponse) -> None:
+    async def _hand_on(self, answer: ClientResponse, cost: Cost | None = None) -> None:
         """Each piece passes the call before it goes on; with the last one the call has ended.
 
         An answer that breaks off breaks off for the caller, too: its response is left incomplete.
         """
-        headers, call = to_answer(answer.raw_headers), self.call
+        headers, content = to_answer(answer.raw_headers), answer.content
+        if self.call is not None:
+            self._answered(answer)
+            headers.append((EVENT_ID, self.call.event_id.encode()))
+        try:
+            piece = None
+            if cost is not None and self.call is not None and _comes_whole(answer):
+                piece = await self._read_on(answer)
+                if content.at_eof():
+                    headers += cost(self.call)
+            self.status = answer.status
+            await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            while not self.is_complete:
+                piece = await self._read_on(answer) if piece is None else piece
+                self.is_complete = content.at_eof()
+                await self._send({"type": "http.response.body", "body": piece, "more_body": not self.is_complete})
+                piece = None
+        except _BROKEN as error:
+            self._broke(error)
+            logger.warning("an answer of DeepSeek broke off: %s", type(error).__name__)
+            if self.status is None:
+                raise _no_answer(error) from error
+
+    async def _keep(self, answer: ClientResponse) -> None:
+        """Records an answer that is not handed on."""
+        self._answered(answer)
+        try:
+            while not answer.content.at_eof():
+                await self._read_on(answer)
+        except _BROKEN as error:
+            self._broke(error)
+
+    def _answered(self, answer: ClientResponse) -> None:
+        assert self.call is not None
+        self.call.answered(answer.status, {name.lower(): value for name, value in answer.raw_headers})
+
+    async def _read_on(self, answer: ClientResponse) -> bytes:
+        """The next piece of an answer; the call has seen it, and with the last one it has ended."""
+        content, call = answer.content, self.call
+        piece = await content.readany()
         if call is not None:
-            call.answered(answer.status, {name.lower(): value for name, value in answer.raw_headers})
-            headers.append((EVENT_ID, call.event_id.encode()))
-        self.status = answer.status
-        await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        content = answer.content
-        is_over = False
-        while not is_over:
-            try:
-                piece = await content.readany()
-            except _BROKEN as error:
-                self._broke(error)
-                logger.warning("an answer of DeepSeek broke off: %s", type(error).__name__)
-                return
-            is_over = content.at_eof()
-            if call is not None:
-                if piece:
-                    call.observe(piece)
-                if is_over:
-                    call.ended()
-            await self._send({"type": "http.response.body", "body": piece, "more_body": not is_over})
-        self.is_complete = True
+            if piece:
+                call.observe(piece)
+            if content.at_eof():
+                call.ended()
+        return piece
 
     def _broke(self, error: BaseException) -> None:
         if self.call is not None:
@@ -127,6 +192,19 @@ def _no_answer(error: Exception) -> RefusedCallError:
         return RefusedCallError(504, "no_answer", "DeepSeek did not answer in time")
     said = "broke off before it answered" if ending_of(error).never_sent is None else "cannot be reached"
     return RefusedCallError(502, "no_answer", f"DeepSeek {said} ({type(error).__name__})")
+
+
+def pause(attempts: int, retry_after: str | None = None) -> float:
+    """Seconds before the next attempt: as DeepSeek says, within bounds; else twice as long each time, and by chance."""
+    if retry_after is not None and retry_after.isdigit():
+        return min(float(retry_after), LONGEST_PAUSE)
+    return min(FIRST_PAUSE * 2.0**attempts, LONGEST_PAUSE) * random.uniform(0.5, 1.0)
+
+
+def _comes_whole(answer: ClientResponse) -> bool:
+    """Whether an answer is there, or about to be, in one piece: then its head can wait for its cost."""
+    length = answer.content_length
+    return answer.status == 200 and (answer.content.is_eof() or (length is not None and length <= WHOLE))
 
 
 async def _leave_when_gone(receive: Receive, task: asyncio.Task[object]) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from costmeter.gateway.exchange import Exchange
 from costmeter.gateway.requests import Message, Scope
@@ -20,15 +21,23 @@ EXPOSITION = b"text/plain; version=0.0.4; charset=utf-8"
 class Figures:
     """Counters of this process. No label holds a key, an account, a model or a path as it was asked for."""
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, folder: str | None = None) -> None:
+        """`folder`: where processes that share one port keep their counters, so that each can tell those of all.
+
+        What became of their records each could tell of its own alone; then none does.
+        """
+        self._folder = folder
         self._registry = own = CollectorRegistry()
         name = "costmeter_gateway"
         self._requests = Counter(f"{name}_requests", "Requests by route and status.", ["route", "status"], registry=own)
         self._refused = Counter(f"{name}_refused", "Requests that the gateway refused.", ["code"], registry=own)
         self._left = Counter(f"{name}_left", "Requests whose callers left before the end.", ["route"], registry=own)
         self._broken = Counter(f"{name}_broken", "Answers that DeepSeek broke off.", ["route"], registry=own)
-        self._under_way = Gauge(f"{name}_under_way", "Requests that are being answered.", registry=own)
-        own.register(_Spooled(spool))
+        self._under_way = Gauge(
+            f"{name}_under_way", "Requests that are being answered.", registry=own, multiprocess_mode="livesum"
+        )
+        if folder is None:
+            own.register(_Spooled(spool))
 
     @contextmanager
     def counted(self, exchange: Exchange) -> Iterator[None]:
@@ -54,8 +63,15 @@ class Figures:
         if scope["path"] in ("/healthz", "/readyz"):
             return _answered(b"application/json", json.dumps({"status": "ok"}).encode())
         if scope["path"] == "/metrics":
-            return _answered(EXPOSITION, generate_latest(self._registry))
+            return _answered(EXPOSITION, self._exposition())
         return None
+
+    def _exposition(self) -> bytes:
+        registry = self._registry
+        if self._folder is not None:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry, path=self._folder)  # type: ignore[no-untyped-call]  # it has no types
+        return generate_latest(registry)
 
 
 class _Spooled:

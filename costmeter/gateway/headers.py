@@ -29,12 +29,17 @@ _NOT_SENT = _HOP | {b"host"}
 _OF_KEYS = frozenset((b"authorization", b"x-api-key"))
 
 
-def to_send(pairs: Pairs, *, key: KeyHeader | None = None) -> list[tuple[str, str]]:
-    """The headers of a request as they go to DeepSeek, names in lower case; `key` in place of those with keys."""
+def to_send(pairs: Pairs, *, key: KeyHeader | None = None, with_length: bool = True) -> list[tuple[str, str]]:
+    """The headers of a request as they go to DeepSeek, names in lower case.
+
+    With `key` in place of those with the caller's; without the length where the body is all here, and tells its own.
+    """
     pairs = list(pairs)
     dropped = _NOT_SENT | _named_in_connection(pairs)
     if key is not None:
         dropped |= _OF_KEYS
+    if not with_length:
+        dropped |= {b"content-length"}
     headers = [
         (name.decode("latin-1"), value.decode("latin-1"))
         for name, value in pairs

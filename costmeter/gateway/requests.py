@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import MsgspecError, Raw
+from msgspec.json import Decoder, encode
+
 from costmeter.gateway.refusals import RefusedCallError
+from costmeter.gateway.targets import is_anthropic
 from costmeter.recorder.recorder import is_metered
 
-Message = dict[str, Any]
-Scope = dict[str, Any]
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
@@ -80,6 +84,29 @@ class Request:
             is_over = not message.get("more_body", False)
             if message.get("body"):
                 yield message["body"]
+
+
+def with_usage(body: bytes, path: bytes) -> bytes:
+    """The body of a call that asks for the usage of its stream; the same where it does, or where that is always there.
+
+    For chat and FIM completions; every other value stays as it was spelt. DeepSeek sends the usage with the last chunk
+    in any case; others that speak its language send none unless they are asked (api-docs.deepseek.com,
+    api/create-chat-completion, `stream_options`).
+    """
+    if is_anthropic(path) or not path.endswith(b"/completions"):
+        return body
+    try:
+        asked = _fields(body)
+        options = _fields(asked.get("stream_options", _NO_OPTIONS))
+    except MsgspecError:
+        return body  # DeepSeek says what is wrong with it
+    if asked.get("stream") != _TRUE or options.get("include_usage") == _TRUE:
+        return body
+    return encode({**asked, "stream_options": {**options, "include_usage": True}})
+
+
+_fields = Decoder(dict[str, Raw]).decode
+_TRUE, _NO_OPTIONS = Raw(b"true"), Raw(b"{}")
 
 
 def _too_large(limit: int) -> RefusedCallError:

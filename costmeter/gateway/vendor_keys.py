@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from costmeter.core.errors import InputError
+from costmeter.core.errors import InputError, SetupError
 from costmeter.core.events import check_account
+from costmeter.settings import Settings
 
 # What can stand in a header; a key of DeepSeek's is sk- and 32 characters (seen in its console and documents).
 _KEY = re.compile(r"[!-~]{8,512}", re.ASCII)
@@ -35,14 +36,18 @@ class VendorKeys:
         return own if self._others is None else f"{own}, and one for all other accounts"
 
 
-def read_vendor_keys(key: str | None, path: Path | None) -> VendorKeys | None:
-    """The keys of the two settings; None where neither is set.
+def read_vendor_keys(said: Settings) -> VendorKeys | None:
+    """The keys of the settings; None where there are none, and callers send their own.
 
-    Files of keys are read now, and named from the folder of the file at `path` on. InputError names the field, its
-    value unless that is a key, and a remedy.
+    Files of keys are read now, and named from the folder of COSTMETER_GATEWAY_VENDOR_KEYS on. InputError names the
+    field, its value unless that is a key, and a remedy.
     """
+    key, path = said.gateway_vendor_key, said.gateway_vendor_keys
     if key is None and path is None:
         return None
+    if said.server_url is not None:
+        remedy = "and let the gateway record into the database of COSTMETER_DATABASE_URL"
+        raise SetupError(f"with a vendor key the database is asked who calls: unset COSTMETER_SERVER_URL, {remedy}")
     others = None if key is None else _checked("COSTMETER_GATEWAY_VENDOR_KEY", key)
     tables = {} if path is None else _tables(path)
     folder = Path() if path is None else path.parent

@@ -62,6 +62,9 @@ class Call:
         "_status",
         "_tap",
         "event_id",
+        "operation_id",
+        "result",
+        "started_at",
     )
 
     def __init__(
@@ -76,6 +79,7 @@ class Call:
         operation_id: str | None = None,
     ) -> None:
         """`attempt` is an SDK's count of it; who makes attempts itself says by an operation id that they are one."""
+        self.result: Ended | None = None  # what came of it, once it is over
         self._spool = spool
         self._content = content  # for the estimate, should there be no usage; never kept beyond the call
         self._process = os.getpid()
@@ -89,12 +93,14 @@ class Call:
         self._passed: list[float] = []  # when
         self._decided: float | None = None  # when the last chunk passed that may have completed the answer
         self._monotonic = clock.monotonic
-        started_at = clock.now()
+        self.started_at = clock.now()
         self._origin = clock.monotonic()
-        self.event_id = event_id = event_id or new_id()
+        self.event_id = event_id or new_id()
         if operation_id is None:
-            operation_id = event_id if attempt is None else _operation(event_id, attempt)
-        self._intent = encode(Intent(event_id, operation_id, attribution, write_asked(content), started_at))
+            operation_id = self.event_id if attempt is None else _operation(self.event_id, attempt)
+        self.operation_id = operation_id
+        asked = write_asked(content)
+        self._intent = encode(Intent(self.event_id, operation_id, attribution, asked, self.started_at))
         self._is_begun = spool.begin(self._intent)
 
     def answered(self, status: int, headers: Headers, *, is_decoded: bool = False) -> None:
@@ -164,6 +170,7 @@ class Call:
         if ended.status == UNMETERED:
             ended.estimate = estimate(self._content, reading.characters)
         self._content = None
+        self.result = ended
         self._spool.append(write_draft(self._intent, ended), is_begun=self._is_begun)
 
     def _read(self) -> tuple[Reading, int, int]:

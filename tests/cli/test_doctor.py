@@ -143,6 +143,6 @@ def test_a_gateway_with_a_vendor_key_needs_the_database_of_its_keys(
 ) -> None:
     monkeypatch.setenv("COSTMETER_GATEWAY_VENDOR_KEY", "sk-0123456789abcdef")
     monkeypatch.setenv("COSTMETER_SERVER_URL", "http://127.0.0.1:9")
-    said = "a gateway with a vendor key asks the database who calls: unset COSTMETER_SERVER_URL"
+    said = "with a vendor key the database is asked who calls: unset COSTMETER_SERVER_URL"
     assert verdicts(run, "gateway")[1][0][1].startswith(said)
     assert run("gateway").refused.startswith(said)

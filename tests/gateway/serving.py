@@ -12,6 +12,7 @@ import uvicorn
 from costmeter.cli.gateway import OPTIONS
 from costmeter.gateway.app import Gateway
 from costmeter.gateway.callers import OwnKeys
+from costmeter.gateway.exchange import Way
 from costmeter.gateway.upstream import Upstream
 from costmeter.recorder.spool import Spool
 
@@ -19,9 +20,19 @@ from costmeter.recorder.spool import Spool
 class Served:
     """The gateway between a base URL and a spool, for the length of a `with` block."""
 
-    def __init__(self, upstream: str, spool: Spool, *, stall_seconds: float = 30.0, **options: Any) -> None:
+    def __init__(
+        self,
+        upstream: str,
+        spool: Spool,
+        *,
+        stall_seconds: float = 30.0,
+        drain: bool = False,
+        retries: int = 0,
+        **options: Any,
+    ) -> None:
         callers = options.pop("callers", OwnKeys())
-        self.gateway = Gateway(Upstream(upstream, stall_seconds=stall_seconds), spool, callers, **options)
+        way = Way(Upstream(upstream, stall_seconds=stall_seconds), drain, retries)
+        self.gateway = Gateway(way, spool, callers, **options)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.base_url = f"http://127.0.0.1:{self.port}"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from costmeter import wiring
 from costmeter.core.errors import InputError
 from costmeter.gateway.vendor_keys import VendorKeys, read_vendor_keys
 
@@ -13,20 +14,26 @@ KEY = "sk-0123456789abcdef"
 OTHER = "sk-fedcba9876543210"
 
 
+def said_in(key: str | None = None, path: Path | None = None) -> VendorKeys | None:
+    """The keys of settings that say this, and nothing else."""
+    said = {"gateway_vendor_key": key, "gateway_vendor_keys": path}
+    return read_vendor_keys(wiring.settings().model_copy(update=said))
+
+
 def read(tmp_path: Path, content: str, key: str | None = None) -> VendorKeys:
     path = tmp_path / "vendor.toml"
     path.write_text(content, encoding="utf-8")
-    made = read_vendor_keys(key, path)
+    made = said_in(key, path)
     assert made is not None
     return made
 
 
 def test_without_a_setting_there_are_none() -> None:
-    assert read_vendor_keys(None, None) is None
+    assert said_in() is None
 
 
 def test_one_key_is_for_all_accounts() -> None:
-    made = read_vendor_keys(KEY, None)
+    made = said_in(KEY)
     assert made is not None
     assert [made.of(account) for account in ("default", "a")] == [KEY, KEY]
     assert made.described() == "one for all accounts"
@@ -75,10 +82,10 @@ def test_what_cannot_be_used_is_named_without_the_key(tmp_path: Path, content: s
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"COSTMETER_GATEWAY_VENDOR_KEYS '.*none': cannot be read: No such file"):
-        read_vendor_keys(None, tmp_path / "none")
+        said_in(None, tmp_path / "none")
     (tmp_path / "latin").write_bytes(b"[\xfc]")
     with pytest.raises(InputError, match="is no UTF-8 text"):
-        read_vendor_keys(None, tmp_path / "latin")
+        said_in(None, tmp_path / "latin")
 
 
 @pytest.mark.parametrize(
@@ -86,4 +93,4 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 )
 def test_the_one_key_is_checked_as_well(key: str) -> None:
     with pytest.raises(InputError, match=r"^COSTMETER_GATEWAY_VENDOR_KEY: is (no key|a key of costmeter's)"):
-        read_vendor_keys(key, None)
+        said_in(key)
