@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from costmeter.gateway.mounted import Mounted
     from costmeter.jobs.jobs import Reconciling
     from costmeter.jobs.scheduler import Scheduler
+    from costmeter.recorder.delivery import Deliver
     from costmeter.recorder.spool import Spool
     from costmeter.services.keep_told import Outbox
     from costmeter.settings import Settings
@@ -208,14 +209,14 @@ def vendor_balance(url: str | None = None) -> Callable[[], object]:
     return lambda: ask_balance(where, api_key)
 
 
-def open_spool() -> Spool:
-    """A spool that delivers to what the settings say, which is opened at the first delivery."""
+def open_spool(deliver: Deliver | None = None) -> Spool:
+    """A spool that delivers to what the settings say, which is opened at the first delivery, unless told otherwise."""
 
     from costmeter.recorder.delivery import OpenInEachProcess
     from costmeter.recorder.spool import Spool
 
-    said = settings()
-    return Spool(OpenInEachProcess(delivery), folder=spool_folder(), limit=said.spool_limit, sync=said.spool_sync)
+    said, deliver = settings(), deliver or OpenInEachProcess(delivery)
+    return Spool(deliver, folder=spool_folder(), limit=said.spool_limit, sync=said.spool_sync)
 
 
 def open_gateway(upstream: str | None = None) -> Gateway:
@@ -224,7 +225,7 @@ def open_gateway(upstream: str | None = None) -> Gateway:
     from costmeter.gateway.costs import Costs
     from costmeter.gateway.exchange import Way
     from costmeter.gateway.upstream import Upstream
-    from costmeter.recorder.spools import default_spool
+    from costmeter.recorder.apart import DeliverApart
     from costmeter.settings import metrics_folder
 
     said = settings()
@@ -234,7 +235,9 @@ def open_gateway(upstream: str | None = None) -> Gateway:
     way = Way(vendor, drain=said.gateway_drain, retries=said.gateway_retries)
     manners = Manners(said.gateway_body_limit, said.gateway_include_usage)
     costs = Costs(price_book(), currency_of_account) if said.server_url is None else None
-    return Gateway(way, default_spool(), callers(), manners=manners, costs=costs, metrics_folder=metrics_folder())
+    return Gateway(
+        way, open_spool(DeliverApart()), callers(), manners=manners, costs=costs, metrics_folder=metrics_folder()
+    )
 
 
 def callers() -> Callers:
