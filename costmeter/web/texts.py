@@ -19,8 +19,7 @@ def amount(text: str | None) -> Markup:
     sign, digits = (MINUS, text[1:]) if text.startswith("-") else ("", text)
     whole, _, fraction = digits.partition(".")
     head, rest = f"{sign}{grouped(whole)}.{fraction[:2]}", fraction[2:]
-    tail = Markup('<span class="rest">{}</span>').format(rest) if rest else ""
-    return Markup('<span class="amount">{}{}</span>').format(head, tail)
+    return Markup('<span class="amount">{}<span class="rest">{}</span></span>').format(head, rest)
 
 
 def count(number: int) -> str:

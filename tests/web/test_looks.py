@@ -75,7 +75,8 @@ def test_with_data(chromium: Browser, site: Pages, size: str, scheme: Any) -> No
         )
         assert len({*fills}) == 4, "two models, at peak and off-peak hours"
         page.get_by_role("link", name="Projects").click()
-        check_looks(page)
+        assert page.url.endswith("by=project")
+        assert drawn.count() == 1
         page.goto(f"{site.url}/calls/example-1?account=shop")
         check_looks(page)
 

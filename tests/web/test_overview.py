@@ -14,7 +14,7 @@ from costmeter.core.money import format_amount, parse_total
 from costmeter.core.periods import day_period, format_instant, zone
 from costmeter.core.watch import Thresholds
 from costmeter.services.watch import watch
-from tests.make import an_event, at, book, record_and_post
+from tests.make import an_event, at, book, record_and_post, top_up
 from tests.services import watching
 from tests.web.books import NOW
 from tests.web.reading import Read
@@ -224,6 +224,19 @@ def test_what_needs_somebody_is_told_first(sqlite_url: str) -> None:
             assert said in page
         of_project = pages.browser(pages.key("read", accounts=["default"], projects=["p"])).get("/").text
         assert "not the whole truth" not in of_project, "that is of the whole account"
+
+
+def test_either_database_says_the_same(database_url: str) -> None:
+    with paged(database_url, NOW) as pages:
+        top_up(pages.engine, "5.00", "2026-11-01T00:00:00Z", now=NOW)
+        record_and_post(pages.engine, an_event("one", "2026-11-18T08:00:00Z", model="deepseek-flash"), now=NOW)
+        browser = pages.browser(pages.key("read"))
+        seen = Read(browser.get("/").text)
+        assert [seen.amount(name) for name in ("today", "month")] == ["1.20", "1.20"]
+        assert seen.body("balance-1")[2][1] == "3.80"
+        call = Read(browser.get("/calls/one").text)
+        assert call.amount("cost") == "1.20"
+        assert [row[-1] for row in call.body("booked-table")] == ["1.20"]
 
 
 def test_more_accounts_than_are_told_together(bare: Pages) -> None:
