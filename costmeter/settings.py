@@ -150,6 +150,17 @@ class Settings(BaseSettings):
     gateway_include_usage: bool = Field(
         False, description="true: the gateway asks for the usage of streams whose callers did not"
     )
+    gateway_stopping: Literal["off", "soft", "hard"] = Field(
+        "off",
+        description="soft: calls that budgets with --stops do not cover are refused by what they are expected to cost; "
+        "hard: by the most that they can",
+    )
+    gateway_stop_at_balance: bool = Field(
+        False, description="true: calls that the account's balance does not cover are refused, too"
+    )
+    gateway_database_away: Literal["open", "closed"] = Field(
+        "open", description="while the database does not answer: open lets calls through, closed refuses them"
+    )
     gateway_stop_seconds: int = Field(
         60, ge=0, description="seconds that answers get which are on their way when the gateway is told to end"
     )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from costmeter.api.service import Service
     from costmeter.client.client import Client
     from costmeter.core.watch import Thresholds
+    from costmeter.gateway.admission import Admission
     from costmeter.gateway.app import Gateway
     from costmeter.gateway.mounted import Mounted
     from costmeter.jobs.jobs import Reconciling
@@ -73,11 +74,14 @@ def home() -> Home:
     return Home(said.currency, said.zone_name)
 
 
-def open_database(url: str | None = None) -> Engine:
-    """The database (of the settings) at the newest schema: a missing SQLite file is made, any other must be there."""
+def open_database(url: str | None = None, *, patience: float | None = None) -> Engine:
+    """The database (of the settings) at the newest schema: a missing SQLite file is made, any other must be there.
+
+    With `patience` one that does not answer in so many seconds is an error.
+    """
     from costmeter.store import schema
 
-    engine = open_bare_database(url)
+    engine = open_bare_database(url, patience=patience)
     try:
         if engine.dialect.name == "sqlite" and schema.is_empty(engine):
             schema.upgrade(engine)
@@ -88,11 +92,11 @@ def open_database(url: str | None = None) -> Engine:
     return engine
 
 
-def open_bare_database(url: str | None = None) -> Engine:
+def open_bare_database(url: str | None = None, *, patience: float | None = None) -> Engine:
     """The database of the settings, whatever its schema."""
     from costmeter.store.engine import open_engine
 
-    engine = open_engine(url or settings().database_url)
+    engine = open_engine(url or settings().database_url, patience=patience)
     if engine.dialect.name == "sqlite" and engine.url.database:
         _make_folder(Path(engine.url.database).parent)
     return engine
@@ -233,7 +237,25 @@ def open_gateway(upstream: str | None = None) -> Gateway:
     way = Way(vendor, drain=said.gateway_drain, retries=said.gateway_retries)
     manners = Manners(said.gateway_body_limit, said.gateway_include_usage)
     costs = Costs(price_book(), currency_of_account) if said.server_url is None else None
-    return Gateway(way, default_spool(), OwnKeys(), manners=manners, costs=costs)
+    return Gateway(way, default_spool(), OwnKeys(), manners=manners, costs=costs, admission=admission())
+
+
+def admission() -> Admission | None:
+    """What stops calls, as the settings say; None where nothing does."""
+    from costmeter.gateway.admission import Admission, Terms
+    from costmeter.gateway.patience import PATIENCE, Database
+
+    said = settings()
+    if said.gateway_stopping == "off":
+        if said.gateway_stop_at_balance:
+            raise SetupError("COSTMETER_GATEWAY_STOP_AT_BALANCE needs COSTMETER_GATEWAY_STOPPING=soft or hard")
+        return None
+    if said.server_url is not None:
+        raise SetupError("COSTMETER_GATEWAY_STOPPING needs the database itself: unset COSTMETER_SERVER_URL")
+    threads = 1 if said.database_url.startswith("sqlite") else 8  # SQLite has one writer in any case
+    database = Database(lambda: open_database(patience=PATIENCE), threads=threads)
+    terms = Terms(said.gateway_stopping, said.gateway_stop_at_balance, said.gateway_database_away)
+    return Admission(database, price_book(), terms, lambda: datetime.now(UTC))
 
 
 def currency_of_account(name: str) -> str:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from costmeter.gateway.admission import Admission
 from costmeter.gateway.exchange import Exchange
 from costmeter.gateway.requests import Message, Scope
 from costmeter.gateway.targets import route_of
@@ -20,7 +21,7 @@ EXPOSITION = b"text/plain; version=0.0.4; charset=utf-8"
 class Figures:
     """Counters of this process. No label holds a key, an account, a model or a path as it was asked for."""
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, admission: Admission | None = None) -> None:
         self._registry = own = CollectorRegistry()
         name = "costmeter_gateway"
         self._requests = Counter(f"{name}_requests", "Requests by route and status.", ["route", "status"], registry=own)
@@ -29,6 +30,8 @@ class Figures:
         self._broken = Counter(f"{name}_broken", "Answers that DeepSeek broke off.", ["route"], registry=own)
         self._under_way = Gauge(f"{name}_under_way", "Requests that are being answered.", registry=own)
         own.register(_Spooled(spool))
+        if admission is not None:
+            own.register(_Admitted(admission))
 
     @contextmanager
     def counted(self, exchange: Exchange) -> Iterator[None]:
@@ -69,6 +72,17 @@ class _Spooled:
         yield CounterMetricFamily("costmeter_recorded_calls", "Calls recorded.", value=counts.recorded)
         yield CounterMetricFamily("costmeter_dropped_calls", "Calls that could not be kept.", value=counts.dropped)
         yield GaugeMetricFamily("costmeter_waiting_calls", "Calls that are not delivered yet.", value=counts.waiting)
+
+
+class _Admitted:
+    """What became of calls that nobody could be asked for."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+
+    def collect(self) -> Iterator[Metric]:
+        said = "Calls that went through without a reservation, as the database was away."
+        yield CounterMetricFamily("costmeter_gateway_unasked", said, value=self._admission.unasked)
 
 
 def _answered(kind: bytes, body: bytes) -> list[Message]:

@@ -52,13 +52,13 @@ class Ask(NamedTuple):
     of_balance: bool = False
 
 
-class Limits(NamedTuple):
-    """What an account's reservations are held back of, as it was when somebody looked."""
+class Stops(NamedTuple):
+    """What stops an account's calls, as it was when somebody looked."""
 
     currency: str
     matcher: Matcher
 
-    def stopping(self, scope: Mapping[str, str | None]) -> list[Budget]:
+    def matching(self, scope: Mapping[str, str | None]) -> list[Budget]:
         """The budgets that stop calls of a scope."""
         found = self.matcher.matching(tuple(scope.get(key) for key in self.matcher.keys))
         return [budget for budget in found if budget.stops]
@@ -75,26 +75,26 @@ class _RefusedError(Exception):
         self.refusal = refusal
 
 
-def reserve(engine: Engine, ask: Ask, *, now: datetime, limits: Limits | None = None) -> Reservation | Refusal:
+def reserve(engine: Engine, ask: Ask, *, now: datetime, stops: Stops | None = None) -> Reservation | Refusal:
     """A reservation of every budget that stops the scope, all of them or none; else which of them refuses.
 
     Asked again for the same event id it is the same reservation, while that is open or after it was settled; of another
     cost or other tokens it is a ConflictError. Where no budget stops the scope nothing is written. What has expired
-    holds nothing back: it is ended before anybody is refused. Who knows the `limits` of the account saves their
+    holds nothing back: it is ended before anybody is refused. Who knows what `stops` the account saves its
     reading. Raises InputError for what cannot be used.
     """
     asked, scope = _checked(ask, now), read_attribution(ask._asdict())
-    limits = limits or _limits(engine, asked.account)
-    if limits is None:
+    stops = stops or _stops(engine, asked.account)
+    if stops is None:
         return asked  # the account is made at its first mention, and has neither budgets nor a balance
-    if ask.currency not in (None, limits.currency):
-        raise InputError("currency", ask.currency, f"account {asked.account!r} is in {limits.currency}")
-    stops = limits.stopping(scope)
+    if ask.currency not in (None, stops.currency):
+        raise InputError("currency", ask.currency, f"account {asked.account!r} is in {stops.currency}")
+    found = stops.matching(scope)
     if ask.of_balance:
-        if not limits.matcher.holds_balance:
+        if not stops.matcher.holds_balance:
             hold_balance(engine, asked.account, by=asked.owner, now=now)
-        stops = [balance_limit(limits.currency), *stops]
-    stopping = holds(stops, asked.cost, asked.tokens, Period(now, asked.expires_at))
+        found = [balance_limit(stops.currency), *found]
+    stopping = holds(found, asked.cost, asked.tokens, Period(now, asked.expires_at))
     if not stopping:
         return asked
     asked = asked._replace(reservation_id=new_key(), parts=[hold.part for hold in stopping])
@@ -132,19 +132,19 @@ def _checked(ask: Ask, now: datetime) -> Reservation:
     )
 
 
-def _limits(engine: Engine, name: str) -> Limits | None:
-    """The limits of an account: one indexed read, and its budgets where they are not known yet."""
+def _stops(engine: Engine, name: str) -> Stops | None:
+    """What stops an account: one indexed read, and its budgets where they are not known yet."""
     with reading(engine) as connection:
         try:
             account = accounts.get(connection, name)
         except NotFoundError:
             return None
-        return limits_of(connection, account)
+        return stops_of(connection, account)
 
 
-def limits_of(connection: Connection, account: Account) -> Limits:
-    """The limits of an account as it is."""
-    return Limits(account.currency, budgets.matcher(connection, account) if account.budgets else NO_BUDGETS)
+def stops_of(connection: Connection, account: Account) -> Stops:
+    """What stops an account as it is."""
+    return Stops(account.currency, budgets.matcher(connection, account) if account.budgets else NO_BUDGETS)
 
 
 def hold_balance(engine: Engine, name: str, *, by: str, now: datetime) -> None:

@@ -7,16 +7,16 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, exists, func, insert, or_, select, update
 
 from costmeter.core.budgets import BALANCE, Budget, Matcher, balance_limit, parse_threshold
 from costmeter.core.errors import NotFoundError
 from costmeter.core.periods import to_micros
-from costmeter.store import bulk
+from costmeter.store import accounts, bulk
 from costmeter.store.accounts import Account
 from costmeter.store.budget_tables import BudgetPeriodRow, BudgetRow
 from costmeter.store.bulk import among
-from costmeter.store.tables import AccountRow
+from costmeter.store.tables import AccountRow, CreditRow
 from costmeter.store.types import as_micros
 
 CACHED = 10_000  # accounts whose budgets a process keeps
@@ -76,6 +76,16 @@ def get(connection: Connection, account: str, name: str) -> KeptBudget:
     if not found:
         raise NotFoundError(f"account {account!r} has no budget {name!r}; see: costmeter budget list -a {account}")
     return found[0]
+
+
+def stopped_accounts(connection: Connection, *, of_balance: bool) -> list[Account]:
+    """The accounts with a budget in force that stops, and, where balances stop too, those with any credit."""
+    stops: ColumnElement[bool] = exists().where(
+        BudgetRow.account == AccountRow.account, BudgetRow.removed_at.is_(None), BudgetRow.stops
+    )
+    if of_balance:
+        stops = or_(stops, exists().where(CreditRow.account == AccountRow.account))
+    return accounts.matching(connection, stops)
 
 
 def _kept(row: Sequence[Any]) -> KeptBudget:
