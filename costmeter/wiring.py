@@ -243,7 +243,7 @@ def open_gateway(upstream: str | None = None) -> Gateway:
 def admission() -> Admission | None:
     """What stops calls, as the settings say; None where nothing does."""
     from costmeter.gateway.admission import Admission, Terms
-    from costmeter.gateway.patience import PATIENCE, Database
+    from costmeter.gateway.patience import PATIENCE, SQLITE_PATIENCE, Database
 
     said = settings()
     if said.gateway_stopping == "off":
@@ -252,8 +252,9 @@ def admission() -> Admission | None:
         return None
     if said.server_url is not None:
         raise SetupError("COSTMETER_GATEWAY_STOPPING needs the database itself: unset COSTMETER_SERVER_URL")
-    threads = 1 if said.database_url.startswith("sqlite") else 8  # SQLite has one writer in any case
-    database = Database(lambda: open_database(patience=PATIENCE), threads=threads)
+    is_sqlite = said.database_url.startswith("sqlite")
+    threads, patience = (1, SQLITE_PATIENCE) if is_sqlite else (8, PATIENCE)  # SQLite has one writer in any case
+    database = Database(lambda: open_database(patience=patience), threads=threads, patience=patience)
     terms = Terms(said.gateway_stopping, said.gateway_stop_at_balance, said.gateway_database_away)
     return Admission(database, price_book(), terms, lambda: datetime.now(UTC))
 

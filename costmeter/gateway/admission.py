@@ -60,6 +60,10 @@ class Admission:
         self._estimates = Estimates(book)
         self.unasked = 0
 
+    async def start(self) -> None:
+        """Opens the database, where it is there."""
+        await self._database.start()
+
     def visit(self, said: Attribution, path: bytes, body: bytes) -> Visit:
         """The attempts at a call that one request leads to."""
         return Visit(self, said, path, body)

@@ -58,6 +58,8 @@ class Gateway:
 
     async def start(self) -> None:
         await self._way.upstream.start()
+        if self._admission is not None:
+            await self._admission.start()
 
     async def stop(self) -> None:
         """Ends when all that was recorded is delivered and posted; what cannot be waits for the next process."""

@@ -20,7 +20,10 @@ logger = logging.getLogger("costmeter.gateway")
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PATIENCE = 2.0  # seconds without any answer, after which the database is away
+# Seconds without any answer, after which the database is away. On SQLite writers wait for each other in no order, so
+# that one may go without for longer though nothing is wrong.
+PATIENCE, SQLITE_PATIENCE = 2.0, 10.0
+OPENING = 30.0  # seconds that opening it takes at most when the gateway starts: much of the program is loaded then
 PAUSE = 1.0  # seconds for which one that is away is not asked again
 
 
@@ -34,8 +37,9 @@ class Database:
     Its threads are all that ever waits for it.
     """
 
-    def __init__(self, opened: Callable[[], Engine], *, threads: int) -> None:
+    def __init__(self, opened: Callable[[], Engine], *, threads: int, patience: float = PATIENCE) -> None:
         self._open = opened
+        self._patience = patience
         self._threads = ThreadPoolExecutor(threads, "costmeter-admission")
         self._opening = threading.Lock()
         self._engine: Engine | None = None
@@ -43,21 +47,27 @@ class Database:
         self._quiet_until = 0.0
         self._is_away = False
 
+    async def start(self) -> None:
+        """Opens the database before the first call needs it; one that is away is opened when it is there."""
+        opening = self.submit(lambda _: None)
+        with suppress(AwayError):
+            await self.answer(opening, patience=OPENING)
+
     def submit(self, work: Callable[[Engine], T]) -> Future[T]:
         """Does something with the database as soon as a thread is free."""
         return self._threads.submit(lambda: work(self._opened()))
 
-    async def answer(self, asked: Future[T]) -> T:
+    async def answer(self, asked: Future[T], *, patience: float | None = None) -> T:
         """What was asked for; AwayError where the database fails, or has answered nobody for too long.
 
         Work that has not begun by then is not begun; any other goes on, and its answer is its own business.
         """
-        began = time.monotonic()
+        began, patience = time.monotonic(), patience or self._patience
         if began < self._quiet_until and not asked.done():
             asked.cancel()
             raise AwayError
         if self._is_away:  # whoever comes while this one finds out does not wait
-            self._quiet_until = began + PATIENCE
+            self._quiet_until = began + patience
         loop, done = asyncio.get_running_loop(), asyncio.Event()
 
         def tell(_: object) -> None:
@@ -66,7 +76,7 @@ class Database:
 
         asked.add_done_callback(tell)
         while not done.is_set():
-            left = max(began, self._answered_at) + PATIENCE - time.monotonic()
+            left = max(began, self._answered_at) + patience - time.monotonic()
             if left <= 0:
                 asked.cancel()
                 self._is_not_there("no answer")
