@@ -27,6 +27,8 @@ _PASSWORD_IN_URL = re.compile(r"(?<=://)([^:@/\s]*):[^@/\s]+(?=@)")
 _NAMED_IN_TEXT = re.compile(
     r"(?i)\b(authorization|x-api-key|api[-_]key|password)(['\"]?\s*[:=]\s*['\"]?)(?:\w+\s+)?[^\s,'\"&}]+"
 )
+# What uvicorn says of an answer that broke off on its way; that it did, and why, the gateway has said by then.
+_SAID_ALREADY = "ASGI callable returned without completing response."
 # Their news is what we say ourselves.
 _NOISY = ("alembic", "apscheduler", "httpcore", "httpx", "httpx2", "psycopg", "urllib3")
 
@@ -65,7 +67,12 @@ def configure(level: str = "info", stream: TextIO | None = None, *, as_json: boo
     root.setLevel(level.upper())
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     logging.captureWarnings(capture=True)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return record.msg != _SAID_ALREADY
 
 
 def _redacted(_logger: Any, _method: str, event: EventDict) -> EventDict:

@@ -229,6 +229,7 @@ def open_gateway(upstream: str | None = None) -> Gateway:
     from costmeter.gateway.exchange import Way
     from costmeter.gateway.upstream import Upstream
     from costmeter.recorder.spools import default_spool
+    from costmeter.settings import metrics_folder
 
     said = settings()
     vendor = Upstream(
@@ -237,7 +238,15 @@ def open_gateway(upstream: str | None = None) -> Gateway:
     way = Way(vendor, drain=said.gateway_drain, retries=said.gateway_retries)
     manners = Manners(said.gateway_body_limit, said.gateway_include_usage)
     costs = Costs(price_book(), currency_of_account) if said.server_url is None else None
-    return Gateway(way, default_spool(), OwnKeys(), manners=manners, costs=costs, admission=admission())
+    return Gateway(
+        way,
+        default_spool(),
+        OwnKeys(),
+        manners=manners,
+        costs=costs,
+        admission=admission(),
+        metrics_folder=metrics_folder(),
+    )
 
 
 def admission() -> Admission | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import tempfile
 from importlib.util import find_spec
 from typing import Annotated, Any
 
@@ -11,7 +13,7 @@ from costmeter import wiring
 from costmeter.cli.output import print_note
 from costmeter.cli.serve import end_well
 from costmeter.core.errors import SetupError
-from costmeter.settings import share_upstream
+from costmeter.settings import share_metrics, share_upstream
 
 APP = "costmeter.wiring:gateway_app"
 OPTIONS: dict[str, Any] = {
@@ -47,14 +49,23 @@ def gateway(
     said = wiring.settings()
     options = {**OPTIONS, "host": host, "port": port, "timeout_graceful_shutdown": said.gateway_stop_seconds}
     print_note(f"costmeter: passing on to {upstream or said.gateway_upstream}")
+    open_many_files()
     if workers > 1:
         if upstream is not None:
             share_upstream(upstream)
-        uvicorn.run(APP, factory=True, workers=workers, **options)
+        with tempfile.TemporaryDirectory(prefix="costmeter-metrics-") as folder:
+            share_metrics(folder)
+            uvicorn.run(APP, factory=True, workers=workers, **options)
         return
     logs.configure(said.log_level)
     end_well()
     uvicorn.run(wiring.open_gateway(upstream), **options)
+
+
+def open_many_files() -> None:
+    """As many as the system lets this process open: a call takes two, and the usual bound is reached by 500 of them."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def check_installed() -> None:

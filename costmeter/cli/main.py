@@ -19,6 +19,7 @@ from costmeter.cli import (
     audit,
     balance,
     budget,
+    calendar,
     credit,
     db,
     demo,
@@ -76,6 +77,8 @@ app.command()(doctor.doctor)
 app.command()(flush.flush)
 app.command()(serve.serve)
 app.command()(gateway.gateway)
+for kind in ("daily", "weekly", "monthly"):
+    app.command(kind)(getattr(calendar, kind))
 app.add_typer(keys.app, name="keys")
 app.command()(audit.audit)
 app.add_typer(db.app, name="db")

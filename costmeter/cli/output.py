@@ -34,7 +34,7 @@ def print_table(
     if title:
         print_line(title)
     table = Table(box=box.SIMPLE_HEAD, show_footer=total is not None)
-    cells = [[*columns], *(list(map(_printable, row)) for row in rows), *([list(total)] if total else [])]
+    cells = [[*columns], *(list(map(printable, row)) for row in rows), *([list(total)] if total else [])]
     for position, side in enumerate(columns.values()):
         if side == "amount":
             _align_points(cells, position)
@@ -48,7 +48,7 @@ def print_table(
     Console(width=2 * width, highlight=False, markup=False, emoji=False).print(table)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text as it stands, without what would steer a terminal."""
     return "".join(character if character.isprintable() else "\ufffd" for character in text)
 

@@ -46,16 +46,20 @@ def check_digest(kind: str) -> str:
 
 def last_over(kind: str, now: datetime, timezone: str) -> Digest:
     """The digest of the last day, week or month that is over."""
-    return before(Digest(kind, *_around(check_digest(kind), now.astimezone(zone(timezone)).date())))
+    return before(around(kind, now.astimezone(zone(timezone)).date()))
+
+
+def around(kind: str, day: date) -> Digest:
+    """The day, week or month that a day is in."""
+    return Digest(kind, *_around(check_digest(kind), day))
 
 
 def before(digest: Digest) -> Digest:
     """The digest of the day, week or month before."""
-    return Digest(digest.kind, *_around(digest.kind, digest.first - timedelta(days=1)))
+    return around(digest.kind, digest.first - timedelta(days=1))
 
 
 def _around(kind: str, day: date) -> tuple[date, date]:
-    """The day, week or month that a day is in."""
     if kind == DAILY:
         return day, day + timedelta(days=1)
     if kind == WEEKLY:

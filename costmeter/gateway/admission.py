@@ -41,15 +41,19 @@ _Answer = Reservation | Refusal | Unbounded | None
 
 
 class Held(NamedTuple):
-    """A call that was admitted: the event id that it is to be recorded under, and its reservation, perhaps to come."""
+    """A call that was admitted: the event id that it is to be recorded under, and its reservation, perhaps to come.
+
+    `is_unasked` where it goes through though the database is away.
+    """
 
     event_id: str
     account: str
-    found: Future[_Answer]
+    found: Future[_Answer] | None
+    is_unasked: bool = False
 
 
 class Admission:
-    """Admits calls on terms. `unasked` counts those that went through as the database was away."""
+    """Admits calls on terms."""
 
     def __init__(self, database: Database, book: PriceBook, terms: Terms, now: Callable[[], datetime]) -> None:
         self._database = database
@@ -58,7 +62,6 @@ class Admission:
         self._now = now
         self._stopped = Stopped(database, of_balance=terms.of_balance)
         self._estimates = Estimates(book)
-        self.unasked = 0
 
     async def start(self) -> None:
         """Opens the database, where it is there."""
@@ -74,23 +77,23 @@ class Admission:
         Raises RefusedCallError where it is not covered. Where the caller leaves meanwhile, nothing is held.
         """
         event_id, now = new_id(), self._now()
-        account, held = said.account or DEFAULT_ACCOUNT, None
+        account = said.account or DEFAULT_ACCOUNT
+        held = Held(event_id, account, None)
         try:
             stops = await self._stopped.of(account)
             if stops is None:
                 return None
             ask = Ask(account, 0, 0, OWNER, said.project, said.user, said.api_key, None, said.tags, event_id)
             asked = self._database.submit(lambda engine: self._ask(engine, ask, stops, (path, body), now))
-            held = Held(event_id, account, asked)
-            answer = await self._database.answer(held.found)
+            held = held._replace(found=asked)
+            answer = await self._database.answer(asked)
         except AwayError:
             return self._unasked(held)
         except InputError as error:
             self._unusable(error)
             return None
         except BaseException:
-            if held is not None:
-                self._release(held)
+            self._release(held)
             raise
         if isinstance(answer, Refusal):
             raise over_budget(answer, now, is_bound=self._terms.mode == "hard")
@@ -141,13 +144,11 @@ class Admission:
             now=now,
         )
 
-    def _unasked(self, held: Held | None) -> Held | None:
+    def _unasked(self, held: Held) -> Held:
         """The database is away: the call goes through, and what it perhaps still holds ends with it; or it does not."""
         if self._terms.database_away == "open":
-            self.unasked += 1
-            return held
-        if held is not None:
-            self._release(held)
+            return held._replace(is_unasked=True)
+        self._release(held)
         raise database_away()
 
     def _unusable(self, error: InputError) -> None:
@@ -157,7 +158,7 @@ class Admission:
 
     def _release(self, held: Held) -> None:
         """Gives back what a call holds, as soon as it is known; what has not been asked for yet never is."""
-        if not held.found.cancel():
+        if held.found is not None and not held.found.cancel():
             held.found.add_done_callback(lambda found: self._give_back(held.account, found))
 
     def _give_back(self, account: str, found: Future[_Answer]) -> None:
@@ -177,6 +178,11 @@ class Visit:
         self._admission = admission
         self._asked = (said, path, body)
         self._held: Held | None = None
+
+    @property
+    def is_unasked(self) -> bool:
+        """Whether the present attempt goes through though the database is away."""
+        return self._held is not None and self._held.is_unasked
 
     async def enter(self, last: Call | None) -> str | None:
         """The event id for an attempt; None where any will do. `last` is the attempt before it."""

@@ -45,6 +45,7 @@ class Gateway:
         manners: Manners | None = None,
         costs: Costs | None = None,
         admission: Admission | None = None,
+        metrics_folder: str | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._way = way
@@ -54,7 +55,7 @@ class Gateway:
         self._costs = costs  # without them no answer tells its cost
         self._admission = admission  # without it nothing stops a call
         self._clock = clock or HostClock()
-        self._figures = Figures(spool, admission)
+        self._figures = Figures(spool, metrics_folder)
 
     async def start(self) -> None:
         await self._way.upstream.start()
@@ -117,7 +118,10 @@ class Gateway:
         visit = None if self._admission is None else self._admission.visit(caller.said, request.path, body)
 
         async def begin(operation_id: str | None) -> Call:
-            event_id = None if visit is None else await visit.enter(exchange.call)
+            event_id = None
+            if visit is not None:
+                event_id = await visit.enter(exchange.call)
+                exchange.is_unasked = visit.is_unasked
             told = {"operation_id": operation_id, "event_id": event_id}
             return Call(caller.written, body, None, self._clock, self._spool, **told)
 

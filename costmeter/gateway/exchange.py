@@ -30,7 +30,7 @@ Begin = Callable[[str | None], Awaitable[Call]]
 Cost = Callable[[Call], Sequence[Header]]
 
 
-class StoppedError(Exception):
+class GatewayStoppedError(Exception):
     """The gateway ended while an answer was on its way."""
 
 
@@ -51,6 +51,7 @@ class Exchange:
         self.status: int | None = None
         self.is_complete = False
         self.has_left = False
+        self.is_unasked = False  # whether it went through though nobody could say that it is covered
         self.refused: RefusedCallError | None = None
         self._send = send
 
@@ -106,7 +107,7 @@ class Exchange:
             yield
         except asyncio.CancelledError:
             if watch is None or not watch.done():
-                self._broke(StoppedError())
+                self._broke(GatewayStoppedError())
                 raise
             task.uncancel()
             if self.call is not None:

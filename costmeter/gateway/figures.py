@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 
-from costmeter.gateway.admission import Admission
 from costmeter.gateway.exchange import Exchange
 from costmeter.gateway.requests import Message, Scope
 from costmeter.gateway.targets import route_of
@@ -21,17 +21,25 @@ EXPOSITION = b"text/plain; version=0.0.4; charset=utf-8"
 class Figures:
     """Counters of this process. No label holds a key, an account, a model or a path as it was asked for."""
 
-    def __init__(self, spool: Spool, admission: Admission | None = None) -> None:
+    def __init__(self, spool: Spool, folder: str | None = None) -> None:
+        """`folder`: where processes that share one port keep their counters, so that each can tell those of all.
+
+        What became of their records each could tell of its own alone; then none does.
+        """
+        self._folder = folder
         self._registry = own = CollectorRegistry()
         name = "costmeter_gateway"
         self._requests = Counter(f"{name}_requests", "Requests by route and status.", ["route", "status"], registry=own)
         self._refused = Counter(f"{name}_refused", "Requests that the gateway refused.", ["code"], registry=own)
         self._left = Counter(f"{name}_left", "Requests whose callers left before the end.", ["route"], registry=own)
         self._broken = Counter(f"{name}_broken", "Answers that DeepSeek broke off.", ["route"], registry=own)
-        self._under_way = Gauge(f"{name}_under_way", "Requests that are being answered.", registry=own)
-        own.register(_Spooled(spool))
-        if admission is not None:
-            own.register(_Admitted(admission))
+        said = "Calls that went through unasked for, as the database was away."
+        self._unasked = Counter(f"{name}_unasked", said, registry=own)
+        self._under_way = Gauge(
+            f"{name}_under_way", "Requests that are being answered.", registry=own, multiprocess_mode="livesum"
+        )
+        if folder is None:
+            own.register(_Spooled(spool))
 
     @contextmanager
     def counted(self, exchange: Exchange) -> Iterator[None]:
@@ -42,6 +50,8 @@ class Figures:
             yield
         finally:
             self._under_way.dec()
+            if exchange.is_unasked:
+                self._unasked.inc()
             self._requests.labels(route, str(exchange.status or "none")).inc()
             if exchange.refused is not None:
                 self._refused.labels(exchange.refused.code).inc()
@@ -57,8 +67,15 @@ class Figures:
         if scope["path"] in ("/healthz", "/readyz"):
             return _answered(b"application/json", json.dumps({"status": "ok"}).encode())
         if scope["path"] == "/metrics":
-            return _answered(EXPOSITION, generate_latest(self._registry))
+            return _answered(EXPOSITION, self._exposition())
         return None
+
+    def _exposition(self) -> bytes:
+        registry = self._registry
+        if self._folder is not None:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry, path=self._folder)  # type: ignore[no-untyped-call]  # it has no types
+        return generate_latest(registry)
 
 
 class _Spooled:
@@ -72,17 +89,6 @@ class _Spooled:
         yield CounterMetricFamily("costmeter_recorded_calls", "Calls recorded.", value=counts.recorded)
         yield CounterMetricFamily("costmeter_dropped_calls", "Calls that could not be kept.", value=counts.dropped)
         yield GaugeMetricFamily("costmeter_waiting_calls", "Calls that are not delivered yet.", value=counts.waiting)
-
-
-class _Admitted:
-    """What became of calls that nobody could be asked for."""
-
-    def __init__(self, admission: Admission) -> None:
-        self._admission = admission
-
-    def collect(self) -> Iterator[Metric]:
-        said = "Calls that went through without a reservation, as the database was away."
-        yield CounterMetricFamily("costmeter_gateway_unasked", said, value=self._admission.unasked)
 
 
 def _answered(kind: bytes, body: bytes) -> list[Message]:

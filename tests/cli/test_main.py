@@ -25,7 +25,7 @@ TOP_LEVEL = {
     "record", "report", "export", "balance", "credit", "account", "quote", "prices", "quarantine", "verify", "db",
     "simulate", "demo", "doctor", "flush", "reprice", "keys", "audit", "serve", "scheduler",
     "statement", "close", "import", "reconcile", "lessons", "forecast", "digest", "budget", "alerts", "watch",
-    "gateway",
+    "gateway", "daily", "weekly", "monthly",
 }  # fmt: skip
 
 
