@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import Engine, event, text
 
+from costmeter import wiring
+from costmeter.core.errors import SetupError
 from costmeter.core.reservations import OPEN, RELEASED, SETTLED
 from costmeter.gateway.asked import read_asked
 from costmeter.gateway.stopped import KNOWN_SECONDS
@@ -39,8 +42,6 @@ def served(vendor: Simulator) -> int:
 
 
 def told(gateway: Served) -> str:
-    import httpx
-
     return httpx.get(f"{gateway.base_url}/metrics").text
 
 
@@ -302,3 +303,24 @@ def test_a_model_is_the_one_that_the_answer_names(path: bytes, body: bytes, mode
     asked = read_asked(path, body)
     assert (asked.model, asked.output_field) == (model, field)
     assert (asked.fields is None) == (body == b"{")
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (
+            {"STOP_AT_BALANCE": "true"},
+            "COSTMETER_GATEWAY_STOP_AT_BALANCE needs COSTMETER_GATEWAY_STOPPING=soft or hard",
+        ),
+        ({"STOPPING": "soft"}, "COSTMETER_GATEWAY_STOPPING needs the database itself: unset COSTMETER_SERVER_URL"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(
+    settings: dict[str, str], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COSTMETER_SERVER_URL", "http://127.0.0.1:1")
+    assert wiring.admission() is None
+    for name, value in settings.items():
+        monkeypatch.setenv(f"COSTMETER_GATEWAY_{name}", value)
+    with pytest.raises(SetupError, match=says):
+        wiring.admission()
