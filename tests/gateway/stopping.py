@@ -26,9 +26,10 @@ KEY = {"authorization": "Bearer sk-0123456789abcdef"}
 MODEL = "deepseek-flash"
 
 
-def a_limit(engine: Engine, amount: str = "1.00", name: str = "all", **more: Any) -> None:
+def a_limit(engine: Engine, amount: str | None = "1.00", name: str = "all", **more: Any) -> None:
     """A budget of one period that stops, so that no test crosses an edge of one."""
-    new = NewBudget("default", name, **({"per": "all", "amount": amount, "stops": True} | more))
+    asked: dict[str, Any] = {"per": "all", "amount": amount, "stops": True} | more
+    new = NewBudget("default", name, **asked)
     add_budget(engine, new, by="root", home=Home(), now=datetime.now(UTC))
 
 
@@ -49,7 +50,11 @@ def stopping(
         lambda: open_engine(asks or url, patience=PATIENCE), threads=1 if url.startswith("sqlite") else 4
     )
     admission = Admission(database, book(), Terms(mode, of_balance, away), lambda: datetime.now(UTC))
-    spool = Spool(lambda records: capture(own, records, book=book(), home=Home()) and None)
+
+    def deliver(records: list[dict[str, Any]]) -> None:
+        capture(own, records, book=book(), home=Home())
+
+    spool = Spool(deliver)
     try:
         with Served(upstream, spool, admission=admission, **options) as served:
             yield served
