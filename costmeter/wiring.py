@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from costmeter.core.watch import Thresholds
     from costmeter.gateway.admission import Admission
     from costmeter.gateway.app import Gateway
+    from costmeter.gateway.callers import Callers
     from costmeter.gateway.mounted import Mounted
     from costmeter.jobs.jobs import Reconciling
     from costmeter.jobs.scheduler import Scheduler
+    from costmeter.recorder.delivery import Deliver
     from costmeter.recorder.spool import Spool
     from costmeter.services.keep_told import Outbox
     from costmeter.settings import Settings
@@ -211,24 +213,23 @@ def vendor_balance(url: str | None = None) -> Callable[[], object]:
     return lambda: ask_balance(where, api_key)
 
 
-def open_spool() -> Spool:
-    """A spool that delivers to what the settings say, which is opened at the first delivery."""
+def open_spool(deliver: Deliver | None = None) -> Spool:
+    """A spool that delivers to what the settings say, which is opened at the first delivery, unless told otherwise."""
 
     from costmeter.recorder.delivery import OpenInEachProcess
     from costmeter.recorder.spool import Spool
 
-    said = settings()
-    return Spool(OpenInEachProcess(delivery), folder=spool_folder(), limit=said.spool_limit, sync=said.spool_sync)
+    said, deliver = settings(), deliver or OpenInEachProcess(delivery)
+    return Spool(deliver, folder=spool_folder(), limit=said.spool_limit, sync=said.spool_sync)
 
 
 def open_gateway(upstream: str | None = None) -> Gateway:
     """The gateway of one process, to DeepSeek as the settings say, or to another base URL."""
     from costmeter.gateway.app import Gateway, Manners
-    from costmeter.gateway.callers import OwnKeys
     from costmeter.gateway.costs import Costs
     from costmeter.gateway.exchange import Way
     from costmeter.gateway.upstream import Upstream
-    from costmeter.recorder.spools import default_spool
+    from costmeter.recorder.apart import DeliverApart
     from costmeter.settings import metrics_folder
 
     said = settings()
@@ -240,8 +241,8 @@ def open_gateway(upstream: str | None = None) -> Gateway:
     costs = Costs(price_book(), currency_of_account) if said.server_url is None else None
     return Gateway(
         way,
-        default_spool(),
-        OwnKeys(),
+        open_spool(DeliverApart()),
+        callers(),
         manners=manners,
         costs=costs,
         admission=admission(),
@@ -251,21 +252,16 @@ def open_gateway(upstream: str | None = None) -> Gateway:
 
 def admission() -> Admission | None:
     """What stops calls, as the settings say; None where nothing does."""
-    from costmeter.gateway.admission import Admission, Terms
-    from costmeter.gateway.patience import PATIENCE, SQLITE_PATIENCE, Database
+    from costmeter.gateway.admission import open_admission
 
-    said = settings()
-    if said.gateway_stopping == "off":
-        if said.gateway_stop_at_balance:
-            raise SetupError("COSTMETER_GATEWAY_STOP_AT_BALANCE needs COSTMETER_GATEWAY_STOPPING=soft or hard")
-        return None
-    if said.server_url is not None:
-        raise SetupError("COSTMETER_GATEWAY_STOPPING needs the database itself: unset COSTMETER_SERVER_URL")
-    is_sqlite = said.database_url.startswith("sqlite")
-    threads, patience = (1, SQLITE_PATIENCE) if is_sqlite else (8, PATIENCE)  # SQLite has one writer in any case
-    database = Database(lambda: open_database(patience=patience), threads=threads, patience=patience)
-    terms = Terms(said.gateway_stopping, said.gateway_stop_at_balance, said.gateway_database_away)
-    return Admission(database, price_book(), terms, lambda: datetime.now(UTC))
+    return open_admission(settings(), lambda patience: open_database(patience=patience), price_book)
+
+
+def callers() -> Callers:
+    """Who may call through the gateway of the settings."""
+    from costmeter.gateway.callers import open_callers
+
+    return open_callers(settings(), lambda: open_database(patience=5.0))
 
 
 def currency_of_account(name: str) -> str:

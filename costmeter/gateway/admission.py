@@ -5,25 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from sqlalchemy import Engine
 
 from costmeter.core.bounds import Bound, Unbounded, bound_call
-from costmeter.core.errors import InputError
+from costmeter.core.errors import InputError, SetupError
 from costmeter.core.events import DEFAULT_ACCOUNT, FAILED, OK, read_attribution
 from costmeter.core.price_book import PriceBook
 from costmeter.core.reservations import Refusal, Reservation
 from costmeter.gateway.asked import Asked, read_asked
 from costmeter.gateway.estimates import Estimates
-from costmeter.gateway.patience import AwayError, Database
+from costmeter.gateway.patience import PATIENCE, SQLITE_PATIENCE, AwayError, Database
 from costmeter.gateway.stopped import Stopped
 from costmeter.gateway.stopping_words import database_away, no_bound, over_budget
 from costmeter.recorder.attribution import Attribution
 from costmeter.recorder.call import Call
 from costmeter.services.reserve import Ask, Stops, reserve
 from costmeter.services.settle_reservation import release_reservation
+from costmeter.settings import Settings
 from costmeter.store.keys import new_id
 
 OWNER = "gateway"  # of its reservations
@@ -195,3 +196,20 @@ class Visit:
         held, self._held = self._held, None
         if held is not None:
             self._admission.end(held, call)
+
+
+def open_admission(
+    said: Settings, opened: Callable[[float], Engine], book: Callable[[], PriceBook]
+) -> Admission | None:
+    """What stops calls, as the settings say; None where nothing does. `opened` opens the database with a patience."""
+    if said.gateway_stopping == "off":
+        if said.gateway_stop_at_balance:
+            raise SetupError("COSTMETER_GATEWAY_STOP_AT_BALANCE needs COSTMETER_GATEWAY_STOPPING=soft or hard")
+        return None
+    if said.server_url is not None:
+        raise SetupError("COSTMETER_GATEWAY_STOPPING needs the database itself: unset COSTMETER_SERVER_URL")
+    is_sqlite = said.database_url.startswith("sqlite")
+    threads, patience = (1, SQLITE_PATIENCE) if is_sqlite else (8, PATIENCE)  # SQLite has one writer in any case
+    database = Database(lambda: opened(patience), threads=threads, patience=patience)
+    terms = Terms(said.gateway_stopping, said.gateway_stop_at_balance, said.gateway_database_away)
+    return Admission(database, book(), terms, lambda: datetime.now(UTC))
