@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
@@ -108,6 +109,14 @@ def read_request(connection: socket.socket) -> bytes:
     while len(body) < int(lengths[0] if lengths else 0):
         body += connection.recv(1 << 16)
     return head + b"\r\n\r\n" + body
+
+
+def until(reached: Callable[[], bool]) -> None:
+    """Waits for what must come about."""
+    deadline = time.monotonic() + 3 * PATIENCE
+    while not reached():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.02)
 
 
 async def say(port: int, *pieces: bytes) -> bytes:

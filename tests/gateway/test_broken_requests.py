@@ -8,7 +8,6 @@ import logging
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +19,7 @@ from hypothesis import strategies as st
 
 from costmeter.gateway import requests
 from tests.conftest import missing
-from tests.gateway.raw import ANSWER, PATIENCE, Listener, StrictVendor, ask, say, status_of
+from tests.gateway.raw import ANSWER, PATIENCE, Listener, StrictVendor, ask, say, status_of, until
 from tests.gateway.serving import Served
 from tests.recorder.conftest import Records
 
@@ -153,13 +152,6 @@ def is_clean(caplog: pytest.LogCaptureFixture) -> Callable[[], None]:
             assert "secret" not in record.getMessage()
 
     return check
-
-
-def until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def held(gateway: Served) -> tuple[int, int]:
