@@ -25,6 +25,8 @@ from benchmarks import (
 from benchmarks.bulk import compare as bulk
 from benchmarks.exports import compare as exports
 from benchmarks.foresight import backtest
+from benchmarks.gateway import choice
+from benchmarks.gateway import compare as gateway
 from benchmarks.growth import compare as growth
 from benchmarks.recorder import compare, parts, table
 from benchmarks.serving import compare as serving
@@ -114,6 +116,14 @@ def _recorder(_: int | None) -> Iterable[str]:
     yield from row.lines(parts.rows())
 
 
+def _gateway(_: int | None) -> Iterable[str]:
+    return gateway.lines()
+
+
+def _proxying(_: int | None) -> Iterable[str]:
+    return choice.lines()
+
+
 def _load() -> str:
     """What else the machine was doing in the last minute, where it can say so."""
     return f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
@@ -136,6 +146,8 @@ BENCHMARKS: dict[str, Callable[[int | None], Iterable[str]]] = {
     "size": _size,
     "serving": _serving,
     "recorder": _recorder,
+    "gateway": _gateway,
+    "proxying": _proxying,
 }
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from costmeter.core.errors import InputError
 from costmeter.core.periods import zone
+from costmeter.core.rate_limits import MOST
 
 PREFIX = "COSTMETER_"
 # Read by the tests and the Makefile, never by the program.
@@ -132,6 +133,24 @@ class Settings(BaseSettings):
         None, description="a path, such as /deepseek, under which `serve` is the gateway, too; default: it is none"
     )
     gateway_proxy: str | None = Field(None, description="an HTTP proxy on the way there; default: none")
+    gateway_vendor_key: str | None = Field(
+        None,
+        repr=False,
+        description="the key of DeepSeek's that the gateway makes calls with; callers then need keys of costmeter's",
+    )
+    gateway_vendor_keys: Path | None = Field(
+        None, description="a TOML file that gives accounts such keys of their own (docs/gateway-keys.md)"
+    )
+    gateway_database_away: Literal["open", "closed"] = Field(
+        "open",
+        description="while the database cannot say who has a key: known keys go on for an hour, or (closed) none does",
+    )
+    gateway_calls_per_minute: int | None = Field(
+        None, ge=1, le=MOST, description="calls of a key in any 60 s that has no limit of its own; default: any number"
+    )
+    gateway_calls_at_once: int | None = Field(
+        None, ge=1, le=MOST, description="calls on their way of a key that has no limit of its own; default: any number"
+    )
     gateway_body_limit: int = Field(64 << 20, ge=1 << 10, description="bytes that the body of a call may have there")
     gateway_stall_seconds: int = Field(
         1830,

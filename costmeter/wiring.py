@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from costmeter.client.client import Client
     from costmeter.core.watch import Thresholds
     from costmeter.gateway.app import Gateway
+    from costmeter.gateway.callers import Callers
     from costmeter.gateway.mounted import Mounted
     from costmeter.jobs.jobs import Reconciling
     from costmeter.jobs.scheduler import Scheduler
+    from costmeter.recorder.delivery import Deliver
     from costmeter.recorder.spool import Spool
     from costmeter.services.keep_told import Outbox
     from costmeter.settings import Settings
@@ -207,24 +209,23 @@ def vendor_balance(url: str | None = None) -> Callable[[], object]:
     return lambda: ask_balance(where, api_key)
 
 
-def open_spool() -> Spool:
-    """A spool that delivers to what the settings say, which is opened at the first delivery."""
+def open_spool(deliver: Deliver | None = None) -> Spool:
+    """A spool that delivers to what the settings say, which is opened at the first delivery, unless told otherwise."""
 
     from costmeter.recorder.delivery import OpenInEachProcess
     from costmeter.recorder.spool import Spool
 
-    said = settings()
-    return Spool(OpenInEachProcess(delivery), folder=spool_folder(), limit=said.spool_limit, sync=said.spool_sync)
+    said, deliver = settings(), deliver or OpenInEachProcess(delivery)
+    return Spool(deliver, folder=spool_folder(), limit=said.spool_limit, sync=said.spool_sync)
 
 
 def open_gateway(upstream: str | None = None) -> Gateway:
     """The gateway of one process, to DeepSeek as the settings say, or to another base URL."""
     from costmeter.gateway.app import Gateway, Manners
-    from costmeter.gateway.callers import OwnKeys
     from costmeter.gateway.costs import Costs
     from costmeter.gateway.exchange import Way
     from costmeter.gateway.upstream import Upstream
-    from costmeter.recorder.spools import default_spool
+    from costmeter.recorder.apart import DeliverApart
     from costmeter.settings import metrics_folder
 
     said = settings()
@@ -234,7 +235,26 @@ def open_gateway(upstream: str | None = None) -> Gateway:
     way = Way(vendor, drain=said.gateway_drain, retries=said.gateway_retries)
     manners = Manners(said.gateway_body_limit, said.gateway_include_usage)
     costs = Costs(price_book(), currency_of_account) if said.server_url is None else None
-    return Gateway(way, default_spool(), OwnKeys(), manners=manners, costs=costs, metrics_folder=metrics_folder())
+    return Gateway(
+        way, open_spool(DeliverApart()), callers(), manners=manners, costs=costs, metrics_folder=metrics_folder()
+    )
+
+
+def callers() -> Callers:
+    """Who may call through the gateway of the settings."""
+    from costmeter.gateway.callers import open_callers
+
+    return open_callers(settings(), _open_key_database)
+
+
+def _open_key_database() -> Engine:
+    """The database as it is asked for keys: one that does not answer is given up in seconds, not in minutes."""
+    from sqlalchemy import make_url
+
+    url = make_url(settings().database_url)
+    if url.get_backend_name() == "postgresql":
+        url = url.set(query={"connect_timeout": "5", "tcp_user_timeout": "5000", **url.query})
+    return open_database(url.render_as_string(hide_password=False))
 
 
 def currency_of_account(name: str) -> str:

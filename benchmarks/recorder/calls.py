@@ -14,8 +14,8 @@ _MESSAGES = [
     {"role": "system", "content": "You answer in plain words, briefly, and you say so where you do not know. " * 3},
     {"role": "user", "content": "Describe the morning in a small town by a river."},
 ]
-_PLAIN: dict[str, Any] = {"model": MODEL, "messages": _MESSAGES}
-_STREAMED: dict[str, Any] = {**_PLAIN, "stream": True, "stream_options": {"include_usage": True}}
+PLAIN: dict[str, Any] = {"model": MODEL, "messages": _MESSAGES}
+STREAMED: dict[str, Any] = {**PLAIN, "stream": True, "stream_options": {"include_usage": True}}
 
 
 class Sample(NamedTuple):
@@ -38,7 +38,7 @@ class Caller:
         """A call that is not streamed."""
         self.calls += 1
         process, thread, began = process_time_ns(), thread_time_ns(), perf_counter_ns()
-        self._create(**_PLAIN)
+        self._create(**PLAIN)
         ended = perf_counter_ns()
         return Sample(ended - began, thread_time_ns() - thread, process_time_ns() - process, ended - began)
 
@@ -46,7 +46,7 @@ class Caller:
         """A streamed call, read to its end."""
         self.calls += 1
         process, thread, began = process_time_ns(), thread_time_ns(), perf_counter_ns()
-        chunks = iter(self._create(**_STREAMED))
+        chunks = iter(self._create(**STREAMED))
         next(chunks)
         first = perf_counter_ns()
         for _ in chunks:
@@ -57,7 +57,7 @@ class Caller:
     def check(self) -> None:
         """Raises AssertionError unless the caller gets the whole answer, streamed or not."""
         self.calls += 2
-        answer = self._create(**_PLAIN)
+        answer = self._create(**PLAIN)
         assert answer.usage.total_tokens == USAGE["total_tokens"], answer
-        deltas = [chunk.choices[0].delta for chunk in self._create(**_STREAMED) if chunk.choices]
+        deltas = [chunk.choices[0].delta for chunk in self._create(**STREAMED) if chunk.choices]
         assert len([delta for delta in deltas if delta.content]) == CHUNKS, len(deltas)

@@ -13,8 +13,10 @@ from costmeter.api.access import Admin, Finance, Serving
 from costmeter.api.answers import MOST, Json, key_cursor, page
 from costmeter.core.errors import ForbiddenError
 from costmeter.core.periods import parse_instant
+from costmeter.core.rate_limits import Limits
 from costmeter.reports.shapes import audit_shape
 from costmeter.services.create_key import NewKey, create_key
+from costmeter.services.limit_key import limit_key
 from costmeter.services.revoke_key import revoke_key
 from costmeter.services.rotate_key import rotate_key
 from costmeter.store import api_keys, audit
@@ -24,7 +26,10 @@ _EXAMPLE: dict[str, Any] = {"name": "backend", "roles": ["ingest"], "accounts": 
 
 
 class AskedKey(BaseModel):
-    """A key; accounts and projects left out are all of them, expires_at left out is never."""
+    """A key; accounts and projects left out are all of them, expires_at left out is never.
+
+    The limits are of calls through the gateway, for a key with the role call or admin; left out they are any number.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"example": _EXAMPLE})
 
@@ -33,6 +38,17 @@ class AskedKey(BaseModel):
     accounts: list[str] | None = None
     projects: list[str] | None = None
     expires_at: str | None = None
+    calls_per_minute: int | None = None
+    calls_at_once: int | None = None
+
+
+class AskedLimits(BaseModel):
+    """How many calls a key may make through the gateway in any 60 seconds, and at once; left out: any number."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    calls_per_minute: int | None = None
+    calls_at_once: int | None = None
 
 
 class Rotation(BaseModel):
@@ -61,7 +77,8 @@ class Revocation(BaseModel):
 def create(service: Serving, grant: Admin, new: AskedKey) -> Json:
     """Create a key; its text is in this answer and stored nowhere."""
     ends = None if new.expires_at is None else parse_instant(new.expires_at, "expires_at")
-    asked = NewKey(new.name, new.roles, new.accounts, new.projects, ends)
+    limits = Limits(new.calls_per_minute, new.calls_at_once)
+    asked = NewKey(new.name, new.roles, new.accounts, new.projects, ends, limits)
     key, text = create_key(service.engine, asked, by=grant.who, now=service.now())
     return _new(service, key, text)
 
@@ -92,6 +109,19 @@ def rotate(name: str, service: Serving, grant: Admin, asked: Rotation) -> Json:
     overlap = timedelta(hours=asked.overlap_hours)
     key, text = rotate_key(service.engine, name, overlap=overlap, by=grant.who, now=service.now())
     return _new(service, key, text)
+
+
+@router.post(
+    "/keys/{name}/limit",
+    operation_id="limit_key",
+    summary="Limit an API key",
+    responses={200: {"model": models.Page[models.Key]}, **models.problems(400, 401, 403, 404, 408, 413, 422, 503)},
+)
+def limit(name: str, service: Serving, grant: Admin, asked: AskedLimits) -> Json:
+    """Set how fast the active keys of a name, or the one of an id, may call; every gateway keeps to it in a second."""
+    limits, now = Limits(asked.calls_per_minute, asked.calls_at_once), service.now()
+    limited = limit_key(service.engine, name, limits, by=grant.who, now=now)
+    return Json({"data": [key.as_dict(now) for key in limited], "next_cursor": None})
 
 
 @router.post(

@@ -277,6 +277,8 @@ class Key(BaseModel):
     roles: list[str]
     accounts: list[str] | None
     projects: list[str] | None
+    calls_per_minute: int | None
+    calls_at_once: int | None
     created_at: str
     expires_at: str | None
     revoked_at: str | None

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from costmeter import wiring
 from costmeter.cli.database import bare_database
 from costmeter.cli.frozen import said_of
+from costmeter.cli.gateway import describe_keys
 from costmeter.cli.options import AsJson
 from costmeter.cli.output import print_json, print_line
 from costmeter.core.errors import CostmeterError
@@ -40,9 +41,9 @@ class Check(NamedTuple):
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check the installation: database, price book, channels and spool. Exit 1 where something needs a hand."""
+    """Check the installation: database, price book, channels, gateway, spool. Exit 1 where something needs a hand."""
     where = _checked_database() if wiring.settings().server_url is None else _checked_server()
-    checks = [*where, *_checked_prices(), *_checked_channels(), *_checked_spool()]
+    checks = [*where, *_checked_prices(), *_checked_channels(), *_checked_gateway(), *_checked_spool()]
     if as_json:
         print_json({"checks": [check._asdict() for check in checks]})
     else:
@@ -124,6 +125,13 @@ def _checked_channels() -> Iterator[Check]:
         yield Check("channels", "no", str(error))
         return
     yield Check("channels", "yes", f"notices are told through {', '.join(sorted(found.by_name))}")
+
+
+def _checked_gateway() -> Iterator[Check]:
+    try:
+        yield Check("gateway", "yes", describe_keys())
+    except CostmeterError as error:
+        yield Check("gateway", "no", str(error))
 
 
 def _checked_prices() -> Iterator[Check]:

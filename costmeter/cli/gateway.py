@@ -13,6 +13,7 @@ from costmeter import wiring
 from costmeter.cli.output import print_note
 from costmeter.cli.serve import GATEWAY_HTTP, end_well
 from costmeter.core.errors import SetupError
+from costmeter.gateway.vendor_keys import read_vendor_keys
 from costmeter.settings import share_metrics, share_upstream
 
 APP = "costmeter.wiring:gateway_app"
@@ -48,7 +49,7 @@ def gateway(
 
     said = wiring.settings()
     options = {**OPTIONS, "host": host, "port": port, "timeout_graceful_shutdown": said.gateway_stop_seconds}
-    print_note(f"costmeter: passing on to {upstream or said.gateway_upstream}")
+    print_note(f"costmeter: passing on to {upstream or said.gateway_upstream}; {describe_keys()}")
     open_many_files()
     if workers > 1:
         if upstream is not None:
@@ -60,6 +61,16 @@ def gateway(
     logs.configure(said.log_level)
     end_well()
     uvicorn.run(wiring.open_gateway(upstream), **options)
+
+
+def describe_keys() -> str:
+    """Which keys its callers send, and whose of DeepSeek's there are; never a key."""
+    said = wiring.settings()
+    vendor = read_vendor_keys(said)
+    if vendor is None:
+        return "callers send keys of DeepSeek's"
+    does = "known ones go on" if said.gateway_database_away == "open" else "none goes on"
+    return f"callers send keys of costmeter's ({does} while the database is away); vendor keys: {vendor.described()}"
 
 
 def open_many_files() -> None:

@@ -11,33 +11,39 @@ from costmeter.cli.database import database, snapshot
 from costmeter.cli.options import AsJson, By, decided_by
 from costmeter.cli.output import print_json, print_line, print_note, print_table
 from costmeter.core.periods import parse_instant
+from costmeter.core.rate_limits import Limits
 from costmeter.services.create_key import NewKey, create_key
+from costmeter.services.limit_key import limit_key
 from costmeter.services.revoke_key import revoke_key
 from costmeter.services.rotate_key import rotate_key
 from costmeter.store import api_keys
 from costmeter.store.api_keys import ApiKey
 
 app = typer.Typer(help="API keys of the service: who may send, read, or change what.")
+PerMinute = Annotated[int | None, typer.Option(help="Calls through the gateway in any 60 s; default: any number.")]
+AtOnce = Annotated[int | None, typer.Option(help="Calls on their way there at once; default: any number.")]
 NameOrId = Annotated[str, typer.Argument(metavar="NAME", help="The key's name, or the id of one key.")]
 
 
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(help="What it is for; one active key has a name.")],
-    role: Annotated[list[str], typer.Option(help="ingest, read, finance or admin; may be repeated.")],
+    role: Annotated[list[str], typer.Option(help="ingest, call, read, finance or admin; may be repeated.")],
     account: Annotated[list[str] | None, typer.Option(help="Only this account; may be repeated.")] = None,
     project: Annotated[list[str] | None, typer.Option(help="Only this project; may be repeated.")] = None,
     expires_at: Annotated[str | None, typer.Option(help="It opens nothing from here on; default: never.")] = None,
+    calls_per_minute: PerMinute = None,
+    calls_at_once: AtOnce = None,
     by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a key. Its text is printed once and stored nowhere.
 
-    ingest sends events; read sees everything and changes nothing; finance also adds accounts and credits and decides
-    about quarantine; admin may all of it and makes keys.
+    ingest sends events; call calls DeepSeek through the gateway; read sees everything and changes nothing; finance also
+    adds accounts and credits and decides about quarantine; admin may all of it and makes keys.
     """
     ends = None if expires_at is None else parse_instant(expires_at, "expires_at")
-    new = NewKey(name, role, account, project, ends)
+    new = NewKey(name, role, account, project, ends, Limits(calls_per_minute, calls_at_once))
     with database() as engine:
         key, text = create_key(engine, new, by=decided_by(by), now=datetime.now(UTC))
     _print_new(key, text, as_json)
@@ -52,7 +58,8 @@ def list_keys(as_json: AsJson = False) -> None:
     if as_json:
         print_json(found)
         return
-    columns = dict.fromkeys(("name", "key", "roles", "accounts", "projects", "expires", "state"), "left")
+    names = ("name", "key", "roles", "accounts", "projects", "a minute", "at once", "expires", "state")
+    columns = dict.fromkeys(names, "left")
     print_table(columns, [_row(key) for key in found])
 
 
@@ -71,6 +78,24 @@ def rotate(
 
 
 @app.command()
+def limit(
+    name: NameOrId,
+    calls_per_minute: PerMinute = None,
+    calls_at_once: AtOnce = None,
+    by: By = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set how fast a key may call DeepSeek through the gateway; an option left out is any number."""
+    now, limits = datetime.now(UTC), Limits(calls_per_minute, calls_at_once)
+    with database() as engine:
+        limited = limit_key(engine, name, limits, by=decided_by(by), now=now)
+    if as_json:
+        print_json([key.as_dict(now) for key in limited])
+    else:
+        print_line(f"limited {_listed(limited)}")
+
+
+@app.command()
 def revoke(
     name: NameOrId,
     reason: Annotated[str | None, typer.Option(help="Why; kept in the audit log.")] = None,
@@ -84,7 +109,7 @@ def revoke(
     if as_json:
         print_json([key.as_dict(now) for key in revoked])
     else:
-        print_line(f"revoked {', '.join(f'{key.name} ({key.key_id})' for key in revoked)}")
+        print_line(f"revoked {_listed(revoked)}")
 
 
 def _print_new(key: ApiKey, text: str, as_json: bool) -> None:
@@ -95,10 +120,15 @@ def _print_new(key: ApiKey, text: str, as_json: bool) -> None:
     print_line(text)
 
 
+def _listed(keys: list[ApiKey]) -> str:
+    return ", ".join(f"{key.name} ({key.key_id})" for key in keys)
+
+
 def _row(key: dict[str, object]) -> list[str]:
     lists = [", ".join(map(str, names)) if isinstance(names, list) else "all" for names in _scope(key)]
+    limits = [str(key[name] or "any") for name in Limits._fields]
     state = "active" if key["active"] else "revoked" if key["revoked_at"] else "expired"
-    return [str(key["name"]), str(key["key_id"]), *lists, str(key["expires_at"] or "never"), state]
+    return [str(key["name"]), str(key["key_id"]), *lists, *limits, str(key["expires_at"] or "never"), state]
 
 
 def _scope(key: dict[str, object]) -> list[object]:

@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 from costmeter.core.errors import ForbiddenError, InputError
 
-INGEST, READ, FINANCE, ADMIN = "ingest", "read", "finance", "admin"
-# What each role may do; `read` sees all that finance sees, and changes nothing.
+INGEST, CALL, READ, FINANCE, ADMIN = "ingest", "call", "read", "finance", "admin"
+# What each role may do; `call` is the gateway alone, `read` sees all that finance sees, and changes nothing.
 ROLES = {
     INGEST: frozenset((INGEST,)),
+    CALL: frozenset((CALL,)),
     READ: frozenset((READ,)),
     FINANCE: frozenset((READ, FINANCE)),
-    ADMIN: frozenset((INGEST, READ, FINANCE, ADMIN)),
+    ADMIN: frozenset((INGEST, CALL, READ, FINANCE, ADMIN)),
 }
 _KEY = re.compile(r"cm_([0-9a-f]{16})_([0-9a-f]{64})", re.ASCII)
 

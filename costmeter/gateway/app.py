@@ -8,11 +8,12 @@ from functools import partial
 from typing import NamedTuple
 
 from costmeter.core.events import DEFAULT_ACCOUNT
-from costmeter.gateway.callers import OwnKeys
+from costmeter.gateway.callers import Caller, Callers
 from costmeter.gateway.costs import Costs
 from costmeter.gateway.exchange import Exchange, Way
 from costmeter.gateway.figures import Figures
 from costmeter.gateway.headers import to_send
+from costmeter.gateway.rates import Rates
 from costmeter.gateway.refusals import RefusedCallError
 from costmeter.gateway.requests import CallerGoneError, Receive, Request, Scope, Send, with_usage
 from costmeter.recorder.call import Call
@@ -39,7 +40,7 @@ class Gateway:
         self,
         way: Way,
         spool: Spool,
-        callers: OwnKeys,
+        callers: Callers,
         *,
         manners: Manners | None = None,
         costs: Costs | None = None,
@@ -53,6 +54,7 @@ class Gateway:
         self._costs = costs  # without them no answer tells its cost
         self._clock = clock or HostClock()
         self._figures = Figures(spool, metrics_folder)
+        self._rates = Rates(self._clock.monotonic)
 
     async def start(self) -> None:
         """Ready for callers; what a gateway that was killed left is recorded first."""
@@ -62,6 +64,7 @@ class Gateway:
     async def stop(self) -> None:
         """Ends when all that was recorded is delivered and posted; what cannot be waits for the next process."""
         await self._way.upstream.stop()
+        self._callers.close()
         if self._costs is not None:
             self._costs.close()
         await asyncio.to_thread(self._spool.close, SECONDS_TO_DELIVER)
@@ -103,11 +106,16 @@ class Gateway:
 
     async def _pass_on(self, exchange: Exchange) -> None:
         request = exchange.request
-        caller = await self._callers.of(request.headers)
+        caller = await self._callers.of(request)
         if not request.is_call:
             content = request.pieces() if request.has_body else None
             await exchange.pass_on(self._way, to_send(request.pairs, key=caller.key), content)
             return
+        with self._rates.counted(caller):
+            await self._call(exchange, caller)
+
+    async def _call(self, exchange: Exchange, caller: Caller) -> None:
+        request = exchange.request
         body = await request.body(self._manners.body_limit)
         if self._manners.include_usage:
             body = with_usage(body, request.path)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from costmeter.recorder.headers import PREFIX
 
 Pairs = Iterable[tuple[bytes, bytes]]
+KeyHeader = tuple[str, str]  # a header with a key in it, as it goes to DeepSeek
 
 # Of one connection and not of the request (RFC 9110, section 7.6.1); what was expected of this server (`Expect`) it has
 # done.
@@ -31,10 +32,10 @@ _WITHOUT_BODY = frozenset((204, 304))
 _CONTROLS = bytes(32 if (code < 32 and code != 9) or code == 127 else code for code in range(256))
 
 
-def to_send(pairs: Pairs, *, key: str | None = None, with_length: bool = True) -> list[tuple[str, str]]:
+def to_send(pairs: Pairs, *, key: KeyHeader | None = None, with_length: bool = True) -> list[tuple[str, str]]:
     """The headers of a request as they go to DeepSeek, names in lower case.
 
-    With `key` in place of the caller's; without the length where the body is all here, and tells its own.
+    With `key` in place of those with the caller's; without the length where the body is all here, and tells its own.
     """
     pairs = list(pairs)
     dropped = _NOT_SENT | _named_in_connection(pairs)
@@ -48,7 +49,7 @@ def to_send(pairs: Pairs, *, key: str | None = None, with_length: bool = True) -
         if name not in dropped and not name.startswith(PREFIX)
     ]
     if key is not None:
-        headers.append(("authorization", f"Bearer {key}"))
+        headers.append(key)
     return headers
 
 

@@ -20,6 +20,7 @@ from costmeter.recorder.reading import (
 
 LIMIT = 8 << 20  # bytes of a JSON body, or of one line of a stream, that are kept to be read
 LESSONS = 8  # frames that are learnt from a stream; where every event has another, none is worth learning
+AT_THE_ENDS = 8  # lines at either end of many that are looked at one by one: what matters is hardly ever between them
 UNCOUNTED_TEXTS = 16 << 10  # bytes of texts of known frames that are kept until they are counted
 UNCOUNTED = 64 << 10  # bytes of other lines that are kept until they are counted: most streams end before
 
@@ -174,9 +175,21 @@ class EventLines:
             self._held.clear()
             self._is_skipping = self._has_skipped = True
 
-    def _examine(self, lines: bytes) -> bool:
+    def _examine(self, block: bytes) -> bool:
         """Keeps the lines that matter; True when any decides something."""
-        decided = [self._examine_line(line) for line in lines.splitlines()]
+        lines = block.splitlines()
+        if len(lines) <= 2 * AT_THE_ENDS or len(block) > LIMIT:
+            return self._examine_lines(lines)
+        decided = self._examine_lines(lines[:AT_THE_ENDS])
+        between = b"\n".join(lines[AT_THE_ENDS:-AT_THE_ENDS])
+        if self._head and not self.is_complete and not _can_matter(between):
+            self._keep(between)
+        else:
+            decided |= self._examine_lines(lines[AT_THE_ENDS:-AT_THE_ENDS])
+        return self._examine_lines(lines[-AT_THE_ENDS:]) or decided
+
+    def _examine_lines(self, lines: list[bytes]) -> bool:
+        decided = [self._examine_line(line) for line in lines]
         return any(decided)
 
     def _examine_line(self, line: bytes) -> bool:

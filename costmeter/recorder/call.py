@@ -122,13 +122,17 @@ class Call:
         try:
             self._held.append(chunk)
             self._passed.append(self._monotonic())
-            decides = not chunk.endswith(UNDECIDED)
+            decides = not chunk.endswith(UNDECIDED) and not self._may_be_whole()
             if decides or len(self._held) == HELD or self._encoding or len(chunk) > LARGE:
                 self._read_held()
                 if self._tap is not None and self._tap.is_complete:
                     self._finish(None)
         except Exception:
             logger.exception("a chunk of a response could not be read")
+
+    def _may_be_whole(self) -> bool:
+        """Whether all that passed is one JSON object so far: its end tells, or another chunk."""
+        return self._tap is None and len(self._held) == 1 and is_whole(self._held[0])
 
     def ended(self) -> None:
         """The response came to its end."""

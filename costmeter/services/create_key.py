@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine
 
-from costmeter.core.access import check_roles, key_text, secret_digest
+from costmeter.core.access import CALL, ROLES, check_roles, key_text, secret_digest
 from costmeter.core.errors import ConflictError, InputError
 from costmeter.core.events import TEXT_LENGTH, check_account, check_said
 from costmeter.core.periods import as_utc, format_instant
+from costmeter.core.rate_limits import NO_LIMITS, Limits, check_limits
 from costmeter.store import api_keys, audit
 from costmeter.store.api_keys import ApiKey
 from costmeter.store.engine import in_transaction
@@ -26,6 +27,7 @@ class NewKey(NamedTuple):
     accounts: Collection[str] | None = None
     projects: Collection[str] | None = None
     expires_at: datetime | None = None
+    limits: Limits = NO_LIMITS
 
 
 def create_key(engine: Engine, new: NewKey, *, by: str, now: datetime) -> tuple[ApiKey, str]:
@@ -37,10 +39,9 @@ def create_key(engine: Engine, new: NewKey, *, by: str, now: datetime) -> tuple[
     accounts = _names("account", new.accounts)
     for account in accounts or ():
         check_account(account)
+    roles, limits = check_roles(new.roles), check_limits_of(new.roles, new.limits)
     key, text = make(
-        ApiKey(
-            "", "", name, [*check_roles(new.roles)], accounts, _names("project", new.projects), now, expires_at, None
-        )
+        ApiKey("", "", name, [*roles], accounts, _names("project", new.projects), now, expires_at, None, *limits)
     )
 
     def create(connection: Connection) -> None:
@@ -59,6 +60,15 @@ def make(like: ApiKey) -> tuple[ApiKey, str]:
     """A key with an id and a secret of its own that may do the same, and its text."""
     key_id, secret = secrets.token_hex(8), secrets.token_hex(32)
     return like._replace(key_id=key_id, digest=secret_digest(secret)), key_text(key_id, secret)
+
+
+def check_limits_of(roles: Collection[str], limits: Limits) -> Limits:
+    """The limits of a key with these roles; what cannot call through the gateway has none."""
+    checked = check_limits(*limits)
+    for field, value in checked._asdict().items():
+        if value is not None and not any(CALL in ROLES[role] for role in roles):
+            raise InputError(field, value, f"limits calls through the gateway; give the key the role {CALL}, too")
+    return checked
 
 
 def _names(kind: str, names: Collection[str] | None) -> list[str] | None:

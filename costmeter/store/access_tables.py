@@ -26,6 +26,8 @@ class KeyRow(Table):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    calls_per_minute: Mapped[int | None]
+    calls_at_once: Mapped[int | None]
 
 
 class AuditRow(Table):

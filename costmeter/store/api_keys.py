@@ -9,6 +9,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from costmeter.core.access import Grant
 from costmeter.core.periods import format_instant
+from costmeter.core.rate_limits import Limits
 from costmeter.store.access_tables import KeyRow
 
 
@@ -24,6 +25,8 @@ class ApiKey(NamedTuple):
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    calls_per_minute: int | None = None
+    calls_at_once: int | None = None
 
     def is_active(self, now: datetime) -> bool:
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
@@ -32,6 +35,10 @@ class ApiKey(NamedTuple):
         """What it may do."""
         accounts, projects = (None if names is None else tuple(names) for names in (self.accounts, self.projects))
         return Grant(f"key {self.name}", tuple(self.roles), accounts, projects)
+
+    def limits(self) -> Limits:
+        """How fast it may call DeepSeek through the gateway."""
+        return Limits(self.calls_per_minute, self.calls_at_once)
 
     def as_dict(self, now: datetime) -> dict[str, object]:
         """The key as lists show it."""
@@ -42,6 +49,7 @@ class ApiKey(NamedTuple):
             "roles": self.roles,
             "accounts": self.accounts,
             "projects": self.projects,
+            **self.limits()._asdict(),
             **{name: at and format_instant(at) for name, at in instants.items()},
             "active": self.is_active(now),
         }
@@ -75,3 +83,8 @@ def end(connection: Connection, key_id: str, *, expires_at: datetime | None, rev
     """Set when a key ends."""
     moved = {"expires_at": expires_at, "revoked_at": revoked_at}
     connection.execute(update(KeyRow).where(KeyRow.key_id == key_id).values(moved))
+
+
+def limit(connection: Connection, key_id: str, limits: Limits) -> None:
+    """Set how fast a key may call."""
+    connection.execute(update(KeyRow).where(KeyRow.key_id == key_id).values(limits._asdict()))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from costmeter.core.access import ADMIN, FINANCE, INGEST, READ
+from costmeter.core.access import ADMIN, CALL, FINANCE, INGEST, READ
 from costmeter.store.keys import key_text
 from tests.api.serving import Api
 from tests.make import an_event
@@ -55,11 +55,18 @@ NEEDS = {
     ("GET", "/v1/keys"): ADMIN,
     ("POST", "/v1/keys"): ADMIN,
     ("POST", "/v1/keys/{name}/rotate"): ADMIN,
+    ("POST", "/v1/keys/{name}/limit"): ADMIN,
     ("POST", "/v1/keys/{name}/revoke"): ADMIN,
     ("GET", "/v1/audit"): FINANCE,
     ("GET", "/metrics"): READ,
 }
-HOLDS = {INGEST: {INGEST}, READ: {READ}, FINANCE: {READ, FINANCE}, ADMIN: {INGEST, READ, FINANCE, ADMIN}}
+HOLDS = {
+    INGEST: {INGEST},
+    CALL: {CALL},  # which opens the gateway, and nothing of the service
+    READ: {READ},
+    FINANCE: {READ, FINANCE},
+    ADMIN: {INGEST, CALL, READ, FINANCE, ADMIN},
+}
 
 
 def routes(api: Api) -> list[tuple[str, str]]:

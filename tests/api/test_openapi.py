@@ -15,7 +15,8 @@ OPERATIONS = {
     "release_account", "get_balance", "list_entries", "add_credit", "list_credits", "void_credit", "report_spend",
     "export_charges", "export_usage", "export_focus", "export_journal", "get_statement", "close_month",
     "list_prices", "check_prices", "get_price", "get_price_history", "list_items", "get_item",
-    "replay_items", "discard_items", "create_key", "list_keys", "rotate_key", "revoke_key", "list_audit", "is_alive",
+    "replay_items", "discard_items", "create_key", "list_keys", "rotate_key", "limit_key", "revoke_key", "list_audit",
+    "is_alive",
     "reserve", "settle_reservation", "release_reservation", "list_reservations",
     "is_ready", "get_version", "get_metrics", "get_problem",
 }  # fmt: skip

@@ -125,6 +125,17 @@ class TestKeys:
         assert api.post("/v1/keys", json={**asked, "name": "x", "roles": ["boss"]}).status_code == 422
         assert api.post("/v1/keys/nobody/revoke", json={}).status_code == 404
 
+    def test_limits_are_made_shown_and_set_anew(self, api: Api) -> None:
+        limits = {"calls_per_minute": 60, "calls_at_once": 4}
+        made = api.post("/v1/keys", json={"name": "backend", "roles": ["call"], **limits})
+        assert limits.items() <= made.json().items()
+        (limited,) = api.post("/v1/keys/backend/limit", json={"calls_at_once": 8}).json()["data"]
+        assert (limited["calls_per_minute"], limited["calls_at_once"]) == (None, 8)
+        (listed,) = [key for key in api.get("/v1/keys").json()["data"] if key["name"] == "backend"]
+        assert (listed["calls_per_minute"], listed["calls_at_once"]) == (None, 8)
+        refused = api.post("/v1/keys/backend/limit", json={"calls_at_once": 0})
+        assert (refused.status_code, refused.json()["field"]) == (422, "calls_at_once")
+
     def test_the_audit_log_says_which_key_changed_what(self, api: Api) -> None:
         key = api.key("finance", accounts=["default"])
         api.post(f"{ACCOUNT}/credits", json=GRANT, headers=key)

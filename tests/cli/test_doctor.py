@@ -121,3 +121,28 @@ def test_each_database_has_a_spool_folder_of_its_own(monkeypatch: pytest.MonkeyP
     assert len({folder(url) for url in urls}) == len(urls)
     assert folder("sqlite:///a.db") == folder(f"sqlite:///{tmp_path}/a.db")
     assert folder("postgresql://u:p@h/a") == folder("postgresql://u:new@h/a")
+
+
+def test_it_says_which_keys_the_gateway_needs_and_has(
+    run: Run, sqlite: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert verdicts(run, "gateway") == (0, [("yes", "callers send keys of DeepSeek's")])
+    monkeypatch.setenv("COSTMETER_GATEWAY_VENDOR_KEY", "sk-0123456789abcdef")
+    one = "callers send keys of costmeter's (known ones go on while the database is away); vendor keys: one for all"
+    assert verdicts(run, "gateway") == (0, [("yes", f"{one} accounts")])
+    monkeypatch.setenv("COSTMETER_GATEWAY_DATABASE_AWAY", "closed")
+    assert "(none goes on while the database is away)" in verdicts(run, "gateway")[1][0][1]
+    monkeypatch.setenv("COSTMETER_GATEWAY_VENDOR_KEY", "sk-0123456789 abcdef")
+    code, [(verdict, said)] = verdicts(run, "gateway")
+    assert (code, verdict) == (1, "no")
+    assert said == "COSTMETER_GATEWAY_VENDOR_KEY: is no key: write 8 to 512 ASCII characters without spaces"
+
+
+def test_a_gateway_with_a_vendor_key_needs_the_database_of_its_keys(
+    run: Run, sqlite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COSTMETER_GATEWAY_VENDOR_KEY", "sk-0123456789abcdef")
+    monkeypatch.setenv("COSTMETER_SERVER_URL", "http://127.0.0.1:9")
+    said = "with a vendor key the database is asked who calls: unset COSTMETER_SERVER_URL"
+    assert verdicts(run, "gateway")[1][0][1].startswith(said)
+    assert run("gateway").refused.startswith(said)

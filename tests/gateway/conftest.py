@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.gateway.serving import Served
-from tests.recorder.conftest import Records, records, server
+from tests.recorder.conftest import Records, clock, records, server
 from tests.recorder.replay import ReplayServer
 
-__all__ = ["records", "server"]
+__all__ = ["clock", "records", "server"]
 
 
 @pytest.fixture

@@ -162,6 +162,17 @@ def test_the_last_usage_counts_and_nothing_after_the_end_mark() -> None:
     assert read([stream]).usage == USAGE
 
 
+@pytest.mark.parametrize("place", [0, 4, 30, 55, 59])
+def test_what_matters_is_found_wherever_it_stands_in_one_large_chunk(place: int) -> None:
+    texts = [event(chunk("Hi")) for _ in range(60)]
+    usage, error = event(chunk("", usage=USAGE)), event({"error": {"code": "server_overload"}})
+    assert read([b"".join([*texts[:place], usage, *texts[place:]])]).usage == USAGE
+    assert read([b"".join([*texts[:place], error, *texts[place:]])]).error_code == "server_overload"
+    ended = read([b"".join([*texts[:place], done(), *texts[place:], usage])])
+    assert ended.usage is None
+    assert ended.characters == read([*texts[:place], done()]).characters
+
+
 def test_anthropic_counts_of_input_and_output_are_one_usage() -> None:
     reading = read([bodies.anthropic_stream()])
 

@@ -7,10 +7,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine, inspect, text
 
-from costmeter.core.access import Grant
+from costmeter.core.access import ROLES, Grant
 from costmeter.core.errors import ConflictError, ForbiddenError, InputError, NotFoundError
+from costmeter.core.rate_limits import NO_LIMITS, Limits
 from costmeter.services.check_key import check_key
 from costmeter.services.create_key import NewKey, create_key
+from costmeter.services.limit_key import limit_key
 from costmeter.services.revoke_key import revoke_key
 from costmeter.services.rotate_key import rotate_key
 from costmeter.store import api_keys, audit
@@ -120,12 +122,15 @@ def test_one_active_key_has_a_name(engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        ({"roles": ["boss"]}, "role 'boss': use one or more of ingest, read, finance, admin"),
+        ({"roles": ["boss"]}, "role 'boss': use one or more of ingest, call, read, finance, admin"),
         ({"roles": []}, "role: is missing"),
         ({"accounts": []}, "account: names none; leave accounts out for all of them"),
         ({"accounts": [" a"]}, "account ' a': an account is named by 1 to 64 printable characters"),
         ({"projects": [""]}, "project '': write 1 to 256 characters"),
         ({"name": " "}, "name ' ': write 1 to 256 characters"),
+        ({"roles": ["call"], "limits": Limits(0)}, "calls_per_minute 0: write a whole number from 1 to 100000"),
+        ({"roles": ["call"], "limits": Limits(None, True)}, "calls_at_once True: write a whole number from 1"),
+        ({"limits": Limits(1)}, "calls_per_minute 1: limits calls through the gateway; give the key the role call"),
         ({"expires_at": at(NOW)}, "expires_at '2025-03-10T00:00:00Z': must be after now, 2025-03-10T00:00:00Z"),
     ],
 )
@@ -136,6 +141,42 @@ def test_what_cannot_be_is_refused_by_name(engine: Engine, more: dict[str, objec
     assert says in str(refused.value)
     with reading(engine) as connection:
         assert api_keys.listed(connection) == []
+
+
+class TestLimits:
+    """How fast a key may call through the gateway: made with it, set anew without a new key, kept when it rotates."""
+
+    def limits_of(self, engine: Engine) -> list[Limits]:
+        with reading(engine) as connection:
+            return [key.limits() for key in api_keys.listed(connection)]
+
+    def test_a_key_has_none_unless_it_is_given_some(self, engine: Engine) -> None:
+        make(engine, "a", "call")
+        make(engine, "b", "admin", limits=Limits(60, 4))
+        assert self.limits_of(engine) == [NO_LIMITS, Limits(60, 4)]
+
+    def test_a_new_one_has_those_of_the_key_that_it_replaces(self, engine: Engine) -> None:
+        make(engine, "backend", "call", limits=Limits(60, 4))
+        rotate_key(engine, "backend", overlap=timedelta(hours=1), by="root", now=at(NOW))
+        assert self.limits_of(engine) == [Limits(60, 4)] * 2
+
+    def test_they_are_set_anew_for_all_active_keys_of_a_name(self, engine: Engine) -> None:
+        make(engine, "backend", "call", limits=Limits(60, 4))
+        make(engine, "other", "call", limits=Limits(1))
+        rotate_key(engine, "backend", overlap=timedelta(hours=1), by="root", now=at(NOW))
+        limited = limit_key(engine, "backend", Limits(None, 8), by="ops", now=at(NOW))
+        assert [key.limits() for key in limited] == [Limits(None, 8)] * 2
+        assert self.limits_of(engine) == [Limits(None, 8), Limits(None, 8), Limits(1)]
+        with reading(engine) as connection:
+            told = audit.listed(connection, limit=2)
+        assert [(one.action, one.by_whom, one.change["calls_at_once"]) for one in told] == [("key.limit", "ops", 8)] * 2
+
+    def test_what_may_not_call_has_none(self, engine: Engine) -> None:
+        make(engine, "backend", "ingest")
+        with pytest.raises(InputError, match="calls_at_once 1: limits calls through the gateway"):
+            limit_key(engine, "backend", Limits(None, 1), by="ops", now=at(NOW))
+        with pytest.raises(NotFoundError):
+            limit_key(engine, "nobody", NO_LIMITS, by="ops", now=at(NOW))
 
 
 def test_the_audit_log_says_who_when_what_and_why(engine: Engine) -> None:
@@ -173,11 +214,11 @@ class TestGrant:
             Grant("x", ("finance",), None, ("search",)).whole_account("a")
 
     def test_roles_hold_each_other(self) -> None:
-        may = {role: [other for other in ("ingest", "read", "finance", "admin") if Grant("x", (role,)).may(other)]
-               for role in ("ingest", "read", "finance", "admin")}  # fmt: skip
+        may = {role: [other for other in ROLES if Grant("x", (role,)).may(other)] for role in ROLES}
         assert may == {
             "ingest": ["ingest"],
+            "call": ["call"],
             "read": ["read"],
             "finance": ["read", "finance"],
-            "admin": ["ingest", "read", "finance", "admin"],
+            "admin": ["ingest", "call", "read", "finance", "admin"],
         }
