@@ -128,7 +128,7 @@ def recorded_by(client: OpenAI, records: Records) -> list[dict[str, Any]]:
     client.chat.completions.create(**ASKED)
     list(client.chat.completions.create(**ASKED, stream=True))
     client.responses.create(model=ASKED["model"], input="Hello")
-    client.completions.create(model=ASKED["model"], prompt="def f(", max_tokens=20)
+    list(client.responses.create(model=ASKED["model"], input="Hello", stream=True))
     for fault in ("402", "503", "no_usage"):
         with suppress(APIStatusError):
             client.chat.completions.create(**ASKED, extra_headers={"x-simulator-fault": fault})
