@@ -17,7 +17,7 @@ from costmeter.gateway.refusals import Header
 from costmeter.recorder.call import Call
 from costmeter.recorder.record import completion
 
-KNOWN_ACCOUNTS = 10_000
+KNOWN_ACCOUNTS, KNOWN_MODELS = 10_000, 1_000
 PAUSE = 10.0  # seconds before a database that did not answer is asked again
 
 logger = logging.getLogger("costmeter.gateway")
@@ -26,7 +26,8 @@ logger = logging.getLogger("costmeter.gateway")
 class Costs:
     """Prices calls by the book, each in the currency of its account, which is asked for once.
 
-    `currency_of` may block: it is asked in another thread, and the first call of an account goes without its cost.
+    `currency_of` may block, and the timeline of a model's prices takes a while to be worked out: both are done in
+    another thread, and the first calls of an account and of a model go without their cost.
     """
 
     def __init__(self, book: PriceBook, currency_of: Callable[[str], str]) -> None:
@@ -34,7 +35,8 @@ class Costs:
         self._currency_of = currency_of
         self._currencies: dict[str, str | None] = {}  # None: it is being asked for
         self._ask_again_at = 0.0
-        self._asking = ThreadPoolExecutor(1, "costmeter-currency")
+        self._timelines: set[tuple[str, str]] = set()  # of models and currencies, worked out already
+        self._working = ThreadPoolExecutor(1, "costmeter-costs")
 
     def headers(self, call: Call, account: str) -> list[Header]:
         """Cost and currency of a call that is over; none where it has no price, or the currency is not known yet."""
@@ -42,7 +44,7 @@ class Costs:
         if ended is None or ended.status != OK or ended.model is None:
             return []
         currency = self._currency(account)
-        if currency is None:
+        if currency is None or not self._has_timeline(ended.model, currency):
             return []
         try:
             priced = price_usage(
@@ -63,14 +65,26 @@ class Costs:
         ]
 
     def close(self) -> None:
-        self._asking.shutdown(wait=False, cancel_futures=True)
+        self._working.shutdown(wait=False, cancel_futures=True)
+
+    def _has_timeline(self, model: str, currency: str) -> bool:
+        if (model, currency) in self._timelines:
+            return True
+        if len(self._timelines) >= KNOWN_MODELS:  # what answers name is not ours to bound
+            return False
+        self._working.submit(self._work_out, model, currency)
+        return False
+
+    def _work_out(self, model: str, currency: str) -> None:
+        self._book.timeline(model, currency)
+        self._timelines.add((model, currency))
 
     def _currency(self, account: str) -> str | None:
         if account not in self._currencies and time.monotonic() >= self._ask_again_at:
             if len(self._currencies) >= KNOWN_ACCOUNTS:
                 self._currencies.clear()
             self._currencies[account] = None
-            self._asking.submit(self._ask, account)
+            self._working.submit(self._ask, account)
         return self._currencies.get(account)
 
     def _ask(self, account: str) -> None:

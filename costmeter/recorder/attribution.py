@@ -27,8 +27,6 @@ class Attribution(NamedTuple):
         """This attribution, and the other where this one says nothing; tags merge."""
         if self is NOBODY or below is NOBODY:
             return below if self is NOBODY else self
-        if self is NOBODY or below is NOBODY:
-            return below if self is NOBODY else self
         return Attribution(
             below.account if self.account is None else self.account,
             below.project if self.project is None else self.project,
