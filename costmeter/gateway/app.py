@@ -60,6 +60,8 @@ class Gateway:
         self._rates = Rates(self._clock.monotonic)
 
     async def start(self) -> None:
+        """Ready for callers; what a gateway that was killed left is recorded first."""
+        self._spool.start()
         await self._way.upstream.start()
         if self._admission is not None:
             await self._admission.start()
@@ -105,6 +107,9 @@ class Gateway:
                 exchange.has_left = True
             except RefusedCallError as refused:
                 await exchange.refuse(refused)
+            except asyncio.CancelledError:  # by the server that ends, in whose task nothing is above this
+                if exchange.status is None:
+                    await exchange.refuse(RefusedCallError(503, "stopped", "the gateway ends; ask again"))
 
     async def _pass_on(self, exchange: Exchange) -> None:
         request = exchange.request
