@@ -27,9 +27,10 @@ from benchmarks import databases
 from benchmarks.posting import PGBENCH
 from costmeter.core.reservations import Reservation
 from costmeter.services.add_budget import NewBudget, add_budget
-from costmeter.services.reserve import Ask, reserve
+from costmeter.services.reserve import Ask, reserve, stops_of
+from costmeter.store import accounts
 from costmeter.store.accounts import Home
-from costmeter.store.engine import journal_mode, open_engine
+from costmeter.store.engine import journal_mode, open_engine, reading
 
 MANY, SECONDS, ROUNDS = 100, 3.0, 3
 PROCESSES, THREADS = 2, 4
@@ -58,33 +59,38 @@ def lines() -> Iterator[str]:
 
 
 def _rows(url: str, bare: Callable[[int], float], processes: int, threads: int) -> Iterator[str]:
-    for account, count, name in (
-        ("one", 1, "one budget that stops"),
-        ("many", MANY, f"{MANY} budgets that stop"),
-        ("none", 1, "none that stops"),
+    for account, count, name, is_known in (
+        ("one", 1, "one budget that stops", False),
+        ("one", 1, "the same, known already as a gateway knows it", True),
+        ("many", MANY, f"{MANY} budgets that stop", False),
+        ("none", 1, "none that stops", False),
     ):
-        rounds = [(bare(count), _ours(url, account, processes, threads)) for _ in range(ROUNDS)]
+        rounds = [(bare(count), _ours(url, account, processes, threads, is_known)) for _ in range(ROUNDS)]
         rates = ", ".join(f"{median(rates):,.0f}" for rates in zip(*rounds, strict=True))
         ratios = sorted(mine / theirs for theirs, mine in rounds)
         spread = f"{median(ratios):.2f} ({ratios[0]:.2f} .. {ratios[-1]:.2f})"
         yield f"  {name}: bare UPDATE, ours {rates} a second, ratio {spread}"
 
 
-def _ours(url: str, account: str, processes: int, threads: int) -> float:
+def _ours(url: str, account: str, processes: int, threads: int, is_known: bool) -> float:
     """Reservations a second of all processes, each after a first one that is not counted."""
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        return sum(pool.map(_reserve_on, [url] * processes, [account] * processes, [threads] * processes))
+        asked = ([value] * processes for value in (url, account, threads, is_known))
+        return sum(pool.map(_reserve_on, *asked))
 
 
-def _reserve_on(url: str, account: str, threads: int) -> float:
+def _reserve_on(url: str, account: str, threads: int, is_known: bool) -> float:
     engine = open_engine(url)
+    with reading(engine) as connection:
+        known = stops_of(connection, accounts.get(connection, account)) if is_known else None
 
     def work(number: int) -> int:
         chance, done = random.Random(number), -1
         ends = time.perf_counter() + 1e9
         while time.perf_counter() < ends:
             project = f"p{chance.randrange(MANY)}"
-            assert isinstance(reserve(engine, Ask(account, 1, 1, "bench", project=project), now=NOW), Reservation)
+            asked = Ask(account, 1, 1, "bench", project=project)
+            assert isinstance(reserve(engine, asked, now=NOW, stops=known), Reservation)
             if done < 0:
                 ends = time.perf_counter() + SECONDS
             done += 1

@@ -145,7 +145,7 @@ class Settings(BaseSettings):
     )
     gateway_database_away: Literal["open", "closed"] = Field(
         "open",
-        description="while the database cannot say who has a key: known keys go on for an hour, or (closed) none does",
+        description="while the database is away: calls go through, and known keys for an hour; or (closed) none does",
     )
     gateway_calls_per_minute: int | None = Field(
         None, ge=1, le=MOST, description="calls of a key in any 60 s that has no limit of its own; default: any number"
@@ -170,6 +170,14 @@ class Settings(BaseSettings):
     )
     gateway_include_usage: bool = Field(
         False, description="true: the gateway asks for the usage of streams whose callers did not"
+    )
+    gateway_stopping: Literal["off", "soft", "hard"] = Field(
+        "off",
+        description="soft: calls that budgets with --stops do not cover are refused by what they are expected to cost; "
+        "hard: by the most that they can",
+    )
+    gateway_stop_at_balance: bool = Field(
+        False, description="true: calls that the account's balance does not cover are refused, too"
     )
     gateway_stop_seconds: int = Field(
         60, ge=0, description="seconds that answers get which are on their way when the gateway is told to end"

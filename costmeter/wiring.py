@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from costmeter.api.service import Service
     from costmeter.client.client import Client
     from costmeter.core.watch import Thresholds
+    from costmeter.gateway.admission import Admission
     from costmeter.gateway.app import Gateway
     from costmeter.gateway.callers import Callers
     from costmeter.gateway.mounted import Mounted
@@ -75,11 +76,14 @@ def home() -> Home:
     return Home(said.currency, said.zone_name)
 
 
-def open_database(url: str | None = None) -> Engine:
-    """The database (of the settings) at the newest schema: a missing SQLite file is made, any other must be there."""
+def open_database(url: str | None = None, *, patience: float | None = None) -> Engine:
+    """The database (of the settings) at the newest schema: a missing SQLite file is made, any other must be there.
+
+    With `patience` one that does not answer in so many seconds is an error.
+    """
     from costmeter.store import schema
 
-    engine = open_bare_database(url)
+    engine = open_bare_database(url, patience=patience)
     try:
         if engine.dialect.name == "sqlite" and schema.is_empty(engine):
             schema.upgrade(engine)
@@ -90,11 +94,11 @@ def open_database(url: str | None = None) -> Engine:
     return engine
 
 
-def open_bare_database(url: str | None = None) -> Engine:
+def open_bare_database(url: str | None = None, *, patience: float | None = None) -> Engine:
     """The database of the settings, whatever its schema."""
     from costmeter.store.engine import open_engine
 
-    engine = open_engine(url or settings().database_url)
+    engine = open_engine(url or settings().database_url, patience=patience)
     if engine.dialect.name == "sqlite" and engine.url.database:
         _make_folder(Path(engine.url.database).parent)
     return engine
@@ -236,25 +240,28 @@ def open_gateway(upstream: str | None = None) -> Gateway:
     manners = Manners(said.gateway_body_limit, said.gateway_include_usage)
     costs = Costs(price_book(), currency_of_account) if said.server_url is None else None
     return Gateway(
-        way, open_spool(DeliverApart()), callers(), manners=manners, costs=costs, metrics_folder=metrics_folder()
+        way,
+        open_spool(DeliverApart()),
+        callers(),
+        manners=manners,
+        costs=costs,
+        admission=admission(),
+        metrics_folder=metrics_folder(),
     )
+
+
+def admission() -> Admission | None:
+    """What stops calls, as the settings say; None where nothing does."""
+    from costmeter.gateway.admission import open_admission
+
+    return open_admission(settings(), lambda patience: open_database(patience=patience), price_book)
 
 
 def callers() -> Callers:
     """Who may call through the gateway of the settings."""
     from costmeter.gateway.callers import open_callers
 
-    return open_callers(settings(), _open_key_database)
-
-
-def _open_key_database() -> Engine:
-    """The database as it is asked for keys: one that does not answer is given up in seconds, not in minutes."""
-    from sqlalchemy import make_url
-
-    url = make_url(settings().database_url)
-    if url.get_backend_name() == "postgresql":
-        url = url.set(query={"connect_timeout": "5", "tcp_user_timeout": "5000", **url.query})
-    return open_database(url.render_as_string(hide_password=False))
+    return open_callers(settings(), lambda: open_database(patience=5.0))
 
 
 def currency_of_account(name: str) -> str:

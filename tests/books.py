@@ -68,6 +68,11 @@ def a_name(name: str = "demo", spans: str = '{ model = "demo" }') -> str:
     return f'[[names]]\nname = "{name}"\nspans = [{spans}]\nsource = "made up"\n'
 
 
+def a_limit(model: str = "demo", *, start: str | None = None, output: int = 100) -> str:
+    begins = [f"from = {start}"] * (start is not None)
+    return "\n".join(["[[limits]]", f'model = "{model}"', *begins, f"output = {output}", SOURCE])
+
+
 def a_book(*parts: str) -> PriceBook:
     """A book of the usual meters, one calendar named holidays, and the given tariffs and names."""
     return read_book(["\n".join((HEAD, METERS, CALENDAR, *parts))])

@@ -11,7 +11,7 @@ import typer
 
 from costmeter import wiring
 from costmeter.cli.output import print_note
-from costmeter.cli.serve import end_well
+from costmeter.cli.serve import GATEWAY_HTTP, end_well
 from costmeter.core.errors import SetupError
 from costmeter.gateway.vendor_keys import read_vendor_keys
 from costmeter.settings import share_metrics, share_upstream
@@ -24,7 +24,7 @@ OPTIONS: dict[str, Any] = {
     "date_header": False,  # DeepSeek's own goes on
     "proxy_headers": False,
     "ws": "none",
-    "http": "httptools",
+    "http": GATEWAY_HTTP,
     "timeout_keep_alive": 75,  # longer than callers keep a connection that they do not use
 }
 

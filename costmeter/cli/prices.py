@@ -12,9 +12,18 @@ from costmeter.cli.options import AsJson
 from costmeter.cli.output import print_json, print_line, print_note, print_table
 from costmeter.core.errors import PriceBookError
 from costmeter.core.periods import format_instant, parse_instant
-from costmeter.core.price_book import Name, Tariff
+from costmeter.core.price_book import PriceBook
 from costmeter.prices.check import problems
-from costmeter.reports.prices import bounds, known_name, price_history, price_shape, prices_at, tariff_at, window_text
+from costmeter.reports.prices import (
+    bounds,
+    known_name,
+    limit_at,
+    price_history,
+    price_shape,
+    prices_at,
+    tariff_at,
+    window_text,
+)
 
 app = typer.Typer(help="The price book: every tariff with its source and its doubts.")
 Model = Annotated[str, typer.Argument(help="A model, by the name that callers use.")]
@@ -62,7 +71,7 @@ def show(model: Model, at: At = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json(price_shape(book, model, instant))
     else:
-        _print_tariff(model, known_name(book, model), tariff_at(book, model, instant), instant)
+        _print_tariff(book, model, instant)
 
 
 @app.command()
@@ -116,7 +125,8 @@ def check(as_json: AsJson = False) -> None:
     raise typer.Exit(int(bool(found)))
 
 
-def _print_tariff(model: str, name: Name, tariff: Tariff, instant: datetime) -> None:
+def _print_tariff(book: PriceBook, model: str, instant: datetime) -> None:
+    name, tariff, limit = known_name(book, model), tariff_at(book, model, instant), limit_at(book, model, instant)
     period = bounds(tariff.period)
     print_line(f"{model} at {format_instant(instant)}: tariff {tariff.tariff_id}, band {tariff.band_at(instant)}")
     print_line(f"in force  {period['from'] or 'open'} to {period['to'] or 'open'}, by the {tariff.basis} of the call")
@@ -136,7 +146,9 @@ def _print_tariff(model: str, name: Name, tariff: Tariff, instant: datetime) -> 
     for currency, listed in tariff.rates.items():
         if listed.source != tariff.source:
             print_line(f"{currency:<9} {listed.source} (confidence {listed.confidence})")
-    for doubt in (tariff.doubt, name.doubt):
+    if limit is not None:
+        print_line(f"output    at most {limit.tokens:,} tokens: {limit.source} (confidence {limit.confidence})")
+    for doubt in (tariff.doubt, name.doubt, limit.doubt if limit else None):
         if doubt:
             print_line(f"doubt     {doubt}")
 

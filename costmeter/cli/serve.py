@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SECONDS_TO_END = 60  # what requests get that are being answered when the server is told to end
 APP = "costmeter.wiring:service_app"
+GATEWAY_HTTP = "costmeter.gateway.protocol:Protocol"  # how HTTP is read where the gateway is in the process
 OPTIONS: dict[str, Any] = {
     "log_config": None,
     "access_log": False,
@@ -79,7 +80,9 @@ def end_well() -> None:
 
 def _options() -> dict[str, Any]:
     """What uvicorn is told; with the gateway in the same process the Date of an answer is DeepSeek's."""
-    return {**OPTIONS, "date_header": wiring.settings().gateway_mount is None}
+    if wiring.settings().gateway_mount is None:
+        return OPTIONS
+    return {**OPTIONS, "date_header": False, "http": GATEWAY_HTTP}
 
 
 def _serve_together(host: str, port: int, workers: int, local: bool) -> None:

@@ -31,6 +31,7 @@ FILTERS = ("project", "user", "api_key", "model")  # besides tag:NAME
 FIRST_START = datetime(2000, 1, 1, tzinfo=UTC)  # before it some zone's days began between quarter hours
 KEPT = 65_536  # combinations of values whose budgets are remembered
 DEFAULT_THRESHOLDS = ("80%", "100%")
+BALANCE = 0  # the number that stands for an account's balance among its budgets, which begin at 1
 
 _OWN_LENGTH = re.compile(r"([1-9]\d{0,3})([dh])", re.ASCII)
 _PERCENT = re.compile(r"(\d{1,6})(?:\.(\d{1,4}))?%", re.ASCII)
@@ -222,6 +223,11 @@ def _midnight(day: date, timezone: str) -> datetime:
     return start
 
 
+def balance_limit(currency: str, balance: int = 0) -> Budget:
+    """An account's balance as a budget of all its calls, so that it is held back of in the same way."""
+    return Budget(BALANCE, "balance", {}, ALL, "UTC", currency, balance, (), True, FIRST_START, None, None)
+
+
 def room(budget: Budget, spent: int) -> int:
     """What is left of it, within 64 bits; negative where more is spent."""
     return max(-MAX_AMOUNT, min(MAX_AMOUNT, budget.amount - spent))
@@ -235,10 +241,15 @@ def crossed(budget: Budget, before: int, after: int, of: str = ACTUAL) -> tuple[
 
 
 class Matcher:
-    """The budgets of an account, arranged so that those of a call are found without looking at each."""
+    """The budgets of an account, arranged so that those of a call are found without looking at each.
 
-    def __init__(self, budgets: Iterable[Budget]) -> None:
+    `holds_balance` says whether its balance has been held back of; `stops` whether anything can be.
+    """
+
+    def __init__(self, budgets: Iterable[Budget], *, holds_balance: bool = False) -> None:
         self.budgets = list(budgets)
+        self.holds_balance = holds_balance
+        self.stops = holds_balance or any(budget.stops for budget in self.budgets)
         self.by_number = {budget.number: budget for budget in self.budgets}
         keys = {key for budget in self.budgets for key in budget.filters}
         self._attributes = [key for key in FILTERS if key in keys]

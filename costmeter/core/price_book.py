@@ -121,6 +121,18 @@ class Tariff:
         return any(not c.published_from <= instant.astimezone(c.zone).date() < c.published_to for c in calendars)
 
 
+class OutputLimit(NamedTuple):
+    """The most tokens that an answer of a model can have during a period, reasoning included."""
+
+    model: str
+    period: Period
+    tokens: int
+    source: str
+    checked: date
+    confidence: str
+    doubt: str | None = None
+
+
 class Step(NamedTuple):
     """What is in force between two edges: tariff, band, and the three token rates (None where none is listed)."""
 
@@ -167,7 +179,7 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PriceBook:
-    """All tariffs, names and calendars of one edition; `edition` is the SHA-256 of `text`, from which it was read."""
+    """What one edition says; `edition` is the SHA-256 of `text`, from which it was read."""
 
     tariffs: tuple[Tariff, ...]
     names: Mapping[str, Name]
@@ -176,6 +188,7 @@ class PriceBook:
     edition: str
     text: str
     horizon: datetime
+    limits: tuple[OutputLimit, ...] = ()
     _timelines: dict[tuple[str, str], Timeline] = field(default_factory=dict, repr=False, compare=False)
 
     def step_at(self, name: str, currency: str, instant: datetime) -> Step | None:

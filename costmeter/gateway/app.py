@@ -8,6 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from costmeter.core.events import DEFAULT_ACCOUNT
+from costmeter.gateway.admission import Admission
 from costmeter.gateway.callers import Caller, Callers
 from costmeter.gateway.costs import Costs
 from costmeter.gateway.exchange import Exchange, Way
@@ -44,6 +45,7 @@ class Gateway:
         *,
         manners: Manners | None = None,
         costs: Costs | None = None,
+        admission: Admission | None = None,
         metrics_folder: str | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -52,12 +54,17 @@ class Gateway:
         self._callers = callers
         self._manners = manners or Manners()
         self._costs = costs  # without them no answer tells its cost
+        self._admission = admission  # without it nothing stops a call
         self._clock = clock or HostClock()
         self._figures = Figures(spool, metrics_folder)
         self._rates = Rates(self._clock.monotonic)
 
     async def start(self) -> None:
+        """Ready for callers; what a gateway that was killed left is recorded first."""
+        self._spool.start()
         await self._way.upstream.start()
+        if self._admission is not None:
+            await self._admission.start()
 
     async def stop(self) -> None:
         """Ends when all that was recorded is delivered and posted; what cannot be waits for the next process."""
@@ -67,6 +74,8 @@ class Gateway:
             self._costs.close()
         await asyncio.to_thread(self._spool.close, SECONDS_TO_DELIVER)
         await asyncio.to_thread(self._spool.disconnect)
+        if self._admission is not None:
+            await asyncio.to_thread(self._admission.close)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -98,6 +107,9 @@ class Gateway:
                 exchange.has_left = True
             except RefusedCallError as refused:
                 await exchange.refuse(refused)
+            except asyncio.CancelledError:  # by the server that ends, in whose task nothing is above this
+                if exchange.status is None:
+                    await exchange.refuse(RefusedCallError(503, "stopped", "the gateway ends; ask again"))
 
     async def _pass_on(self, exchange: Exchange) -> None:
         request = exchange.request
@@ -116,9 +128,20 @@ class Gateway:
             body = with_usage(body, request.path)
         headers = to_send(request.pairs, key=caller.key, with_length=False)
 
+        visit = None if self._admission is None else self._admission.visit(caller.said, request.path, body)
+
         async def begin(operation_id: str | None) -> Call:
-            return Call(caller.written, body, None, self._clock, self._spool, operation_id=operation_id)
+            event_id = None
+            if visit is not None:
+                event_id = await visit.enter(exchange.call)
+                exchange.is_unasked = visit.is_unasked
+            told = {"operation_id": operation_id, "event_id": event_id}
+            return Call(caller.written, body, None, self._clock, self._spool, **told)
 
         costs, account = self._costs, caller.said.account or DEFAULT_ACCOUNT
         cost = None if costs is None else partial(costs.headers, account=account)
-        await exchange.call_for(self._way, headers, body, begin, cost)
+        try:
+            await exchange.call_for(self._way, headers, body, begin, cost)
+        finally:
+            if visit is not None:
+                visit.leave(exchange.call)

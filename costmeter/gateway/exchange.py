@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from typing import NamedTuple
 
-from aiohttp import ClientError, ClientResponse
+from aiohttp import ClientConnectorError, ClientError, ClientResponse
 
 from costmeter.gateway.headers import to_answer
 from costmeter.gateway.refusals import Header, RefusedCallError, messages
@@ -51,12 +51,15 @@ class Exchange:
         self.status: int | None = None
         self.is_complete = False
         self.has_left = False
+        self.is_unasked = False  # whether it went through though nobody could say that it is covered
         self.refused: RefusedCallError | None = None
         self._send = send
 
     async def refuse(self, refused: RefusedCallError) -> None:
         """Answers in DeepSeek's place."""
         self.refused, self.status, self.is_complete = refused, refused.status, True
+        if self.call is not None:
+            refused.headers = [*refused.headers, (EVENT_ID, self.call.event_id.encode())]
         for message in messages(refused, self.request.path):
             await self._send(message)
 
@@ -123,6 +126,8 @@ class Exchange:
         try:
             return await way.upstream.send(self.request.method, self.request.target, headers, content)
         except (*_BROKEN, ValueError) as error:
+            if isinstance(error.__cause__, CallerGoneError | RefusedCallError):  # it was the request's body that broke
+                raise error.__cause__ from None
             self._broke(error)
             raise _no_answer(error) from error
 
@@ -131,7 +136,7 @@ class Exchange:
 
         An answer that breaks off breaks off for the caller, too: its response is left incomplete.
         """
-        headers, content = to_answer(answer.raw_headers), answer.content
+        headers, content = to_answer(answer.raw_headers, answer.status), answer.content
         if self.call is not None:
             self._answered(answer)
             headers.append((EVENT_ID, self.call.event_id.encode()))
@@ -184,8 +189,12 @@ class Exchange:
 
 
 def _no_answer(error: Exception) -> RefusedCallError:
-    """What the caller is told; where DeepSeek is asked, and how, is in the log alone."""
-    logger.warning("DeepSeek gave no answer: %s: %s", type(error).__name__, error)
+    """What the caller is told; where DeepSeek is asked, and how, is in the log alone.
+
+    The words of an error are logged where they are of an address: those of others may quote an answer.
+    """
+    where = f": {error}" if isinstance(error, ClientConnectorError) else ""
+    logger.warning("DeepSeek gave no answer: %s%s", type(error).__name__, where)
     if isinstance(error, ValueError) and not isinstance(error, ClientError):
         return RefusedCallError(400, "bad_request", str(error))
     if isinstance(error, TimeoutError):

@@ -33,6 +33,8 @@ class Figures:
         self._refused = Counter(f"{name}_refused", "Requests that the gateway refused.", ["code"], registry=own)
         self._left = Counter(f"{name}_left", "Requests whose callers left before the end.", ["route"], registry=own)
         self._broken = Counter(f"{name}_broken", "Answers that DeepSeek broke off.", ["route"], registry=own)
+        said = "Calls that went through unasked for, as the database was away."
+        self._unasked = Counter(f"{name}_unasked", said, registry=own)
         self._under_way = Gauge(
             f"{name}_under_way", "Requests that are being answered.", registry=own, multiprocess_mode="livesum"
         )
@@ -48,6 +50,8 @@ class Figures:
             yield
         finally:
             self._under_way.dec()
+            if exchange.is_unasked:
+                self._unasked.inc()
             self._requests.labels(route, str(exchange.status or "none")).inc()
             if exchange.refused is not None:
                 self._refused.labels(exchange.refused.code).inc()

@@ -27,6 +27,9 @@ _HOP = frozenset(
 )
 _NOT_SENT = _HOP | {b"host"}
 _OF_KEYS = frozenset((b"authorization", b"x-api-key"))
+_WITHOUT_BODY = frozenset((204, 304))
+# What a value must not have (RFC 9110, section 5.5) is a space, as it says of the worst of it.
+_CONTROLS = bytes(32 if (code < 32 and code != 9) or code == 127 else code for code in range(256))
 
 
 def to_send(pairs: Pairs, *, key: KeyHeader | None = None, with_length: bool = True) -> list[tuple[str, str]]:
@@ -50,10 +53,15 @@ def to_send(pairs: Pairs, *, key: KeyHeader | None = None, with_length: bool = T
     return headers
 
 
-def to_answer(pairs: Pairs) -> list[tuple[bytes, bytes]]:
-    """The headers of a response as they go back to the caller, in their order."""
-    lowered = [(name.lower(), value) for name, value in pairs]
+def to_answer(pairs: Pairs, status: int = 200) -> list[tuple[bytes, bytes]]:
+    """The headers of a response as they go back to the caller, in their order.
+
+    Without the length where the status has no body: a server takes it for a promise.
+    """
+    lowered = [(name.lower(), value.translate(_CONTROLS)) for name, value in pairs]
     dropped = _HOP | _named_in_connection(lowered)
+    if status in _WITHOUT_BODY:
+        dropped |= {b"content-length"}
     return [(name, value) for name, value in lowered if name not in dropped and not name.startswith(PREFIX)]
 
 

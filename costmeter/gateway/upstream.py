@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Sequence
 from io import BytesIO
 
-from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, hdrs
+from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, hdrs
 from multidict import CIMultiDict
 
 from costmeter.gateway.targets import url_at
@@ -19,6 +19,10 @@ LARGE = 1 << 20  # bytes of a body that the client is to send in pieces
 _OURS = frozenset((hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.CONTENT_TYPE, hdrs.USER_AGENT))
 
 Content = bytes | AsyncIterable[bytes] | None
+
+
+class OddStatusError(ClientError):
+    """An answer whose status is none that HTTP ends a request with."""
 
 
 class Upstream:
@@ -55,9 +59,17 @@ class Upstream:
     ) -> ClientResponse:
         """The answer as soon as its head is there; its body is read, or the answer closed, by who asked.
 
-        Raises what aiohttp raises: ClientError, TimeoutError; ValueError for a target that is no path.
+        Raises what aiohttp raises: ClientError, TimeoutError; ValueError for a tunnel or a target that is no path.
         """
+        if method == "CONNECT":
+            raise ValueError("CONNECT asks for a tunnel, and only DeepSeek's API is passed on")
         assert self._session is not None
         url = url_at(self.url, target)
         data = BytesIO(content) if isinstance(content, bytes) and len(content) > LARGE else content
-        return await self._session.request(method, url, headers=CIMultiDict(headers), data=data, allow_redirects=False)
+        answer = await self._session.request(
+            method, url, headers=CIMultiDict(headers), data=data, allow_redirects=False
+        )
+        if not 200 <= answer.status < 600:  # 101 is another protocol, which nobody asked for
+            answer.close()
+            raise OddStatusError(str(answer.status))
+        return answer

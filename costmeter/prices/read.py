@@ -24,6 +24,7 @@ from costmeter.core.price_book import (
     Calendar,
     Meter,
     Name,
+    OutputLimit,
     PriceBook,
     Rate,
     RateList,
@@ -31,6 +32,7 @@ from costmeter.core.price_book import (
     Tariff,
     Window,
 )
+from costmeter.prices.limits import checked_limits, read_limit
 from costmeter.prices.table import Table
 
 T = TypeVar("T")
@@ -74,6 +76,7 @@ def read_book(texts: Sequence[str]) -> PriceBook:
     calendars: dict[str, Calendar] = {}
     tariffs: list[Tariff] = []
     names: dict[str, Name] = {}
+    limits: list[OutputLimit] = []
     years = []
     for text in texts:
         root = _root(text)
@@ -83,6 +86,7 @@ def read_book(texts: Sequence[str]) -> PriceBook:
         tariffs += [_tariff(table, meters, calendars) for table in root.tables("tariffs")]
         for name in map(_name, root.tables("names")):
             names[name.name] = _merged(names.get(name.name), name)
+        limits += [read_limit(table, CONFIDENCES) for table in root.tables("limits")]
         root.end()
     tariffs = _ended_by_successors(tariffs)
     _check(tariffs, names)
@@ -96,6 +100,7 @@ def read_book(texts: Sequence[str]) -> PriceBook:
         edition=hashlib.sha256(stored.encode()).hexdigest(),
         text=stored,
         horizon=datetime(max(years) + YEARS_AHEAD, 1, 1, tzinfo=UTC),
+        limits=checked_limits(limits, {tariff.model for tariff in tariffs}),
     )
 
 

@@ -85,6 +85,13 @@ class Spool:
         """Lets a forked child's copy of the lane go."""
         self._shipper.close_in_child()
 
+    def start(self) -> None:
+        """Looks for what dead processes left without waiting for a record of this one."""
+        try:
+            self._start()
+        except RuntimeError:
+            logger.exception("the spool has no thread")
+
     def begin(self, intent: bytes) -> bool:
         """Writes down that a call is about to be sent; whether that is in the operating system's hands."""
         try:

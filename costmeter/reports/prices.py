@@ -8,7 +8,7 @@ from typing import Any
 
 from costmeter.core.errors import NotFoundError
 from costmeter.core.periods import Period, format_instant
-from costmeter.core.price_book import Name, PriceBook, Step, Tariff, Window
+from costmeter.core.price_book import Name, OutputLimit, PriceBook, Step, Tariff, Window
 
 AHEAD = timedelta(days=31)  # how far the next change of a price is looked for
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -33,7 +33,26 @@ def price_shape(book: PriceBook, model: str, at: datetime) -> dict[str, Any]:
     """The tariff of a model at an instant, its band then, and what its name leaves in doubt."""
     tariff, name = tariff_at(book, model, at), known_name(book, model)
     shape = {"model": model, **tariff_shape(tariff), "band_at": {format_instant(at): tariff.band_at(at)}}
+    limit = limit_at(book, model, at)
+    shape["output_limit"] = None if limit is None else limit_shape(limit)
     return shape | {"doubt_of_name": name.doubt} if name.doubt else shape
+
+
+def limit_at(book: PriceBook, model: str, at: datetime) -> OutputLimit | None:
+    """How long an answer of a model can be at an instant; None where nobody says."""
+    tariff = tariff_at(book, model, at)
+    return next((limit for limit in book.limits if limit.model == tariff.model and at in limit.period), None)
+
+
+def limit_shape(limit: OutputLimit) -> dict[str, Any]:
+    return {
+        "tokens": limit.tokens,
+        **bounds(limit.period),
+        "source": limit.source,
+        "checked": limit.checked.isoformat(),
+        "confidence": limit.confidence,
+        "doubt": limit.doubt,
+    }
 
 
 def price_history(book: PriceBook, model: str) -> list[dict[str, Any]]:

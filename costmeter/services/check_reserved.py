@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection
 
-from costmeter.core.budgets import Budget, format_limit, room
+from costmeter.core.budgets import BALANCE, Budget, balance_limit, format_limit, room
 from costmeter.core.periods import format_instant
 from costmeter.store import budgets, reservations
 from costmeter.store.accounts import Account
@@ -48,4 +48,5 @@ def rebuild_reserved(connection: Connection, account: Account) -> None:
 
 
 def _in_force(connection: Connection, account: Account) -> dict[int, Budget]:
-    return {kept.budget.number: kept.budget for kept in budgets.in_force(connection, [account.account])}
+    found = {kept.budget.number: kept.budget for kept in budgets.in_force(connection, [account.account])}
+    return found | {BALANCE: balance_limit(account.currency)}

@@ -44,7 +44,6 @@ class Tally:
     def __init__(self, account: str, matcher: Matcher) -> None:
         self.account, self._matcher = account, matcher
         self._sums: dict[int, dict[tuple[str | None, ...], list[int]]] = {}  # cost and tokens
-        self._stops = any(budget.stops for budget in matcher.budgets)
         self.posted: list[str] = []  # the calls charged for the first time, where they may have reservations
 
     @classmethod
@@ -55,7 +54,7 @@ class Tally:
     def add(self, charge: Mapping[str, Any], event: UsageEvent, quarter: int) -> None:
         """Add one charge, a reversal included, of an event that was measured, which completed in a quarter hour."""
         assert event.usage is not None
-        if self._stops and charge["revision"] == 1 and event.event_id is not None:
+        if self._matcher.stops and charge["revision"] == 1 and event.event_id is not None:
             self.posted.append(event.event_id)
         hit, miss, output = event.usage[:3]
         cost, tokens = charge["cost"] or 0, charge["sign"] * (hit + miss + output)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, update
 
 from costmeter.core.errors import NotFoundError
 from costmeter.core.periods import format_instant
@@ -67,6 +67,11 @@ def listed(
     if names is not None:
         query = query.where(among(connection, AccountRow.account, names))
     return [Account(*row) for row in connection.execute(query)]
+
+
+def matching(connection: Connection, condition: ColumnElement[bool]) -> list[Account]:
+    """The accounts that meet a condition of their row."""
+    return [Account(*row) for row in connection.execute(select(*_COLUMNS).where(condition))]
 
 
 def frozen(connection: Connection) -> list[Account]:

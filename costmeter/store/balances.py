@@ -6,16 +6,26 @@ from collections import defaultdict
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
 
 from costmeter.core.ledger import GRANTED, TOPPED_UP
 from costmeter.core.money import format_amount
+from costmeter.core.periods import Period
 from costmeter.store import corrections, credits, detached
 from costmeter.store.accounts import Account
 from costmeter.store.detached import Kept
 from costmeter.store.events import of_one_event
 from costmeter.store.known import by_then
-from costmeter.store.tables import ChargeRow, CorrectionRow, DeductionRow, RepaymentRow
+from costmeter.store.tables import (
+    AccountRow,
+    ChargeRow,
+    CorrectionRow,
+    CreditBalanceRow,
+    CreditRow,
+    CreditVoidRow,
+    DeductionRow,
+    RepaymentRow,
+)
 from costmeter.store.types import join_halves, sum_halves
 
 
@@ -59,6 +69,27 @@ def balance_at(connection: Connection, account: Account, at: datetime, known_at:
             has[credit.kind] += credit.amount - spent[credit.credit_id]
     owed = _owed(connection, account.account, at, known_at) + away.overdraft
     return Balance(account.currency, has[GRANTED], has[TOPPED_UP] - owed)
+
+
+def available(connection: Connection, account: str, during: Period) -> int | None:
+    """What an account has by what is posted, of credits that count all the time of a period, less what it owes.
+
+    One statement, of the projections. None where it keeps no balance yet: no credit counts, or ever did.
+    """
+    voided = exists().where(CreditVoidRow.account == CreditRow.account, CreditVoidRow.credit_id == CreditRow.credit_id)
+    opened = exists().where(CreditRow.account == account, CreditRow.effective_at <= during.start, ~voided)
+    ends = or_(CreditRow.expires_at.is_(None), CreditRow.expires_at >= during.end)
+    counting = (CreditRow.effective_at <= during.start, ends, CreditBalanceRow.remaining > 0)
+    both = and_(CreditBalanceRow.account == CreditRow.account, CreditBalanceRow.credit_id == CreditRow.credit_id)
+    left = select(CreditBalanceRow.account, CreditBalanceRow.remaining).join(CreditRow, both)
+    left = left.where(CreditRow.account == account, *counting)
+    found = left.subquery()
+    query = select(AccountRow.overdraft, opened, found.c.remaining).where(AccountRow.account == account)
+    rows = connection.execute(query.outerjoin(found, found.c.account == AccountRow.account)).all()
+    if not rows or not rows[0][1]:
+        return None
+    owed: int = rows[0][0]
+    return sum(remaining or 0 for _, _, remaining in rows) - owed
 
 
 def _spent(connection: Connection, account: str, at: datetime, known_at: datetime | None, away: Kept) -> dict[int, int]:

@@ -7,16 +7,16 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, exists, func, insert, or_, select, update
 
-from costmeter.core.budgets import Budget, Matcher, parse_threshold
+from costmeter.core.budgets import BALANCE, Budget, Matcher, balance_limit, parse_threshold
 from costmeter.core.errors import NotFoundError
 from costmeter.core.periods import to_micros
-from costmeter.store import bulk
+from costmeter.store import accounts, bulk
 from costmeter.store.accounts import Account
 from costmeter.store.budget_tables import BudgetPeriodRow, BudgetRow
 from costmeter.store.bulk import among
-from costmeter.store.tables import AccountRow
+from costmeter.store.tables import AccountRow, CreditRow
 from costmeter.store.types import as_micros
 
 CACHED = 10_000  # accounts whose budgets a process keeps
@@ -78,6 +78,16 @@ def get(connection: Connection, account: str, name: str) -> KeptBudget:
     return found[0]
 
 
+def stopped_accounts(connection: Connection, *, of_balance: bool) -> list[Account]:
+    """The accounts with a budget in force that stops, and, where balances stop too, those with any credit."""
+    stops: ColumnElement[bool] = exists().where(
+        BudgetRow.account == AccountRow.account, BudgetRow.removed_at.is_(None), BudgetRow.stops
+    )
+    if of_balance:
+        stops = or_(stops, exists().where(CreditRow.account == AccountRow.account))
+    return accounts.matching(connection, stops)
+
+
 def _kept(row: Sequence[Any]) -> KeptBudget:
     account, *fields, created_at, created_by = row
     budget = Budget(*fields)
@@ -92,7 +102,8 @@ def matcher(connection: Connection, account: Account) -> Matcher:
     if found is None or found[0] != account.budgets:
         if len(known) >= CACHED:
             known.clear()
-        found = account.budgets, Matcher(one.budget for one in in_force(connection, [account.account]))
+        kept = [one.budget for one in in_force(connection, [account.account])]
+        found = account.budgets, Matcher(kept, holds_balance=holds_balance(connection, account.account))
         known[account.account] = found
     return found[1]
 
@@ -119,6 +130,27 @@ def remove(connection: Connection, account: str, number: int, *, by: str, now: d
     forgotten = (BudgetPeriodRow.account == account, BudgetPeriodRow.number == number)
     connection.execute(delete(BudgetPeriodRow).where(*forgotten))
     _say_changed(connection, account)
+
+
+def holds_balance(connection: Connection, account: str) -> bool:
+    """Whether reservations may hold back of an account's balance."""
+    key = (BudgetRow.account == account, BudgetRow.number == BALANCE)
+    return connection.scalar(select(BudgetRow.number).where(*key)) is not None
+
+
+def add_balance(connection: Connection, account: Account, *, by: str, now: datetime) -> None:
+    """Let reservations hold back of the balance of an account that is locked, from now on.
+
+    It is a row of a budget that never was in force, so that nothing counts or shows it; its one period has what is
+    reserved.
+    """
+    limit = balance_limit(account.currency)
+    row = {**limit._asdict(), "account": account.account, "created_at": now, "created_by": by}
+    row |= {"thresholds": [], "removed_at": now, "removed_by": by}
+    connection.execute(insert(BudgetRow), row)
+    period = {"account": account.account, "starts_at": limit.starts_at, "number": BALANCE, "spent": 0, "room": 0}
+    connection.execute(insert(BudgetPeriodRow), period | {"reserved": 0})
+    _say_changed(connection, account.account)
 
 
 def _say_changed(connection: Connection, account: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import sqlite3
 import time
@@ -31,19 +32,24 @@ _DISK_FULL = "53100"
 _READS = "costmeter_reads"
 
 
-def open_engine(url: str) -> Engine:
-    """An engine for an SQLite or PostgreSQL URL; raises InputError or SetupError for any other."""
+def open_engine(url: str, *, patience: float | None = None) -> Engine:
+    """An engine for an SQLite or PostgreSQL URL; raises InputError or SetupError for any other.
+
+    `patience` is the seconds after which a database that does not answer is an error, for who cannot wait.
+    """
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() not in ("sqlite", "postgresql"):
             raise InputError("COSTMETER_DATABASE_URL", parsed.render_as_string(), "use an sqlite or postgresql URL")
-        engine = create_engine(parsed, json_serializer=_json, json_deserializer=msgspec.json.decode)
+        is_hurried = patience is not None and parsed.get_backend_name() == "postgresql"
+        options: dict[str, Any] = {"connect_args": _hurried(patience)} if is_hurried and patience else {}
+        engine = create_engine(parsed, json_serializer=_json, json_deserializer=msgspec.json.decode, **options)
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise InputError("COSTMETER_DATABASE_URL", "***", f"is no database URL: {error}") from error
     except ModuleNotFoundError as error:
         raise SetupError(f"{error}; install it with: pip install 'costmeter[postgres]'") from error
     if engine.dialect.name == "sqlite":
-        _make_sqlite_exact(engine)
+        _make_sqlite_exact(engine, BUSY_SECONDS if patience is None else patience)
     elif engine.url.get_driver_name() == "psycopg":
         bulk.enable_copy(engine)
     else:
@@ -97,6 +103,16 @@ def _is_full(error: DBAPIError) -> bool:
     return code & 0xFF == sqlite3.SQLITE_FULL or getattr(error.orig, "sqlstate", None) == _DISK_FULL
 
 
+def _hurried(patience: float) -> dict[str, Any]:
+    """Options of libpq after which a server that hangs or is gone is an error, whatever it hangs in."""
+    milliseconds = int(patience * 1000)
+    return {
+        "connect_timeout": math.ceil(patience),
+        "tcp_user_timeout": milliseconds,
+        "options": f"-c statement_timeout={milliseconds}",
+    }
+
+
 def _json(value: object) -> str:
     """JSON with characters as they are: SQLite looks names up as they are written, not as they are escaped."""
     return msgspec.json.encode(value).decode()
@@ -107,14 +123,14 @@ def journal_mode() -> str:
     return "WAL" if sqlite3.sqlite_version_info >= WAL_IS_SAFE else "TRUNCATE"
 
 
-def _make_sqlite_exact(engine: Engine) -> None:
+def _make_sqlite_exact(engine: Engine, busy_seconds: float) -> None:
     """Durable commits, enforced foreign keys, and transactions that begin by taking the write lock."""
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # the driver must not begin transactions on its own: "begin" below does
         cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+        cursor.execute(f"PRAGMA busy_timeout = {int(busy_seconds * 1000)}")
         cursor.execute(f"PRAGMA journal_mode = {journal_mode()}")
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA foreign_keys = ON")

@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 from costmeter.core.budgets import room
 from costmeter.core.events import PROVIDERS
+from costmeter.core.money import MAX_AMOUNT
 from costmeter.core.periods import format_instant, parse_instant
 from costmeter.core.reservations import EXPIRED, OPEN, SETTLED, Hold, Part, Reservation
 from costmeter.store.budget_tables import BudgetPeriodRow, ReservationRow
@@ -92,6 +93,17 @@ def hold(connection: Connection, account: str, asked: Hold) -> Spent | None:
         elif found.reserved + amount > found.room:  # not so where somebody gave back in between: then it is tried again
             return Spent(found.spent, found.reserved)
     return None
+
+
+def hold_anyway(connection: Connection, account: str, part: Part) -> int:
+    """Hold back of a period whatever room it has, and say what is reserved then; its row is locked from here on.
+
+    Where that would pass 64 bits nothing is held, and more than there can be is said.
+    """
+    fits = (_of_period(account, part.number, part.starts_at), BudgetPeriodRow.reserved <= MAX_AMOUNT - part.amount)
+    taken = update(BudgetPeriodRow).where(*fits).values(reserved=BudgetPeriodRow.reserved + part.amount)
+    reserved: int | None = connection.execute(taken.returning(BudgetPeriodRow.reserved)).scalar_one_or_none()
+    return MAX_AMOUNT + 1 if reserved is None else reserved
 
 
 def end(connection: Connection, account: str, reservation_id: bytes, state: str, now: datetime) -> Reservation | None:

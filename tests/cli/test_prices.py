@@ -85,6 +85,7 @@ def test_a_tariff_is_shown_with_windows_source_and_doubt(run: Run) -> None:
     assert shown.startswith("deepseek-flash at 2026-10-26T02:00:00Z: tariff deepseek-flash/2026-09-10, band peak\n")
     holidays = "Asia/Shanghai, Mon, Tue, Wed, Thu, Fri except holidays of china"
     assert f"window    peak 09:00-12:00 {holidays}\n" in shown
+    assert "output    at most 393,216 tokens: price page of September 2026" in shown
     for word in ("source", "checked 20", "confidence A", "doubt"):
         assert word in shown
 
@@ -95,6 +96,7 @@ def test_the_json_of_a_tariff_says_all_of_it(run: Run) -> None:
     assert {"model", "tariff", "from", "to", "basis", "windows", "rates", "source", "checked", "confidence"} <= {*shown}
     assert shown["band_at"] == {"2025-03-01T16:30:00Z": "off_peak"}
     assert shown["rates"]["USD"]["bands"]["off_peak"]["input.cache_miss"] == "0.135"
+    assert (shown["output_limit"]["tokens"], shown["output_limit"]["confidence"]) == (8_192, "A")
 
 
 def test_the_history_has_every_tariff_a_name_was_billed_by(run: Run) -> None:

@@ -9,7 +9,7 @@ import pytest
 from costmeter.core.errors import PriceBookError
 from costmeter.core.periods import parse_instant
 from costmeter.prices.read import read_book
-from tests.books import CALENDAR, HEAD, METERS, a_book, a_name, a_tariff
+from tests.books import CALENDAR, HEAD, METERS, a_book, a_limit, a_name, a_tariff
 
 WHOLE = "\n".join(
     (
@@ -22,6 +22,7 @@ WHOLE = "\n".join(
             bands={"day": {"output": "3"}, "night": {"output": "2"}},
         ),
         a_name(),
+        a_limit(),
     )
 )
 RATE = "tariffs.demo/1.USD.day.output"
@@ -60,6 +61,19 @@ MALFORMED = {
         "checked datetime.datetime(2025, 1, 1, 0, 0, tzinfo=datetime.timezone.utc): must be a date",
     ),
     "an unknown key at the top": ("format = 1", "format = 1\ncolour = 7", "colour 7: is an unknown key"),
+    "a limit of nothing": ("output = 100", "output = 0", "limits[1].output 0: must be 1 token or more"),
+    "a limit that is no number": ("output = 100", 'output = "1"', "limits[1].output '1': must be a int"),
+    "an unknown key in a limit": ("output = 100", "output = 100\ncolour = 7", "limits[1].colour 7: is an unknown key"),
+    "a limit of no model": (
+        'model = "demo"\noutput = 100',
+        'model = "other"\noutput = 100',
+        "limits.model 'other': has no tariff",
+    ),
+    "two limits at once": (
+        "[[limits]]",
+        f"{a_limit()}\n[[limits]]",
+        "limits.from: overlaps another limit of demo",
+    ),
     "an unknown key in a meter": (
         "[[names]]",
         "[meters.cat]\nunit = 'tokens'\nper = 1\nfur = 1\n[[names]]",

@@ -12,7 +12,7 @@ from costmeter.core.errors import InputError, PriceBookError
 from costmeter.core.periods import Period, format_instant, parse_instant
 from costmeter.core.price_book import TOKEN_METERS, PriceBook
 from costmeter.prices.read import builtin_book, builtin_text, load_book, read_book, read_edition
-from tests.books import HEAD, METERS, a_name, a_tariff
+from tests.books import HEAD, METERS, a_book, a_limit, a_name, a_tariff
 
 BOOK = builtin_book()
 
@@ -41,6 +41,25 @@ def test_every_tariff_and_name_says_where_it_comes_from() -> None:
         assert tariff.checked.year == 2026
         assert all(rates.source and rates.confidence in "ABCX" for rates in tariff.rates.values())
     assert all(name.source for name in BOOK.names.values())
+
+
+def test_every_model_that_is_billed_by_tokens_today_says_how_long_its_answers_can_be() -> None:
+    at = datetime(2026, 11, 26, tzinfo=UTC)
+    in_use = {tariff.model for tariff in BOOK.tariffs if at in tariff.period and tariff.rates.get("USD")}
+    limited = {limit.model for limit in BOOK.limits if at in limit.period}
+    assert in_use - limited == {"deepseek-search"}
+    assert all(limit.source and limit.confidence in "ABCX" for limit in BOOK.limits)
+
+
+def test_an_open_limit_ends_where_the_next_of_its_model_begins() -> None:
+    later = a_limit(start="2026-01-01T00:00:00Z", output=9)
+    book = a_book(a_tariff(), a_name(), a_limit(output=5), later)
+    assert [(limit.tokens, limit.period.end) for limit in book.limits] == [
+        (5, datetime(2026, 1, 1, tzinfo=UTC)),
+        (9, None),
+    ]
+    extended = read_book([builtin_text(), HEAD + a_limit("deepseek-flash", start="2027-01-01T00:00:00Z", output=7)])
+    assert [limit.tokens for limit in extended.limits if limit.model == "deepseek-flash"] == [393_216, 7]
 
 
 def test_tariffs_of_one_model_do_not_overlap() -> None:
