@@ -111,7 +111,7 @@ def runway_report(connection: Connection, account: Account, now: datetime) -> di
     scope = Scope(account=account.account)
     past = spent_before(connection, scope, [account], account.timezone, today, unit=account.currency)
     pace = find_pace(past, today)
-    balance = balances.balance_at(connection, account, now)
+    balance = balances.balance_now(connection, account, now)
     purse, _ = credits.held(connection, [account])[account.account]
     had = {"granted": balance.granted, "topped_up": balance.topped_up, "total": balance.total}
     shape: dict[str, Any] = {"currency": account.currency, "horizon_days": HORIZON, "reason": None}

@@ -71,6 +71,29 @@ def balance_at(connection: Connection, account: Account, at: datetime, known_at:
     return Balance(account.currency, has[GRANTED], has[TOPPED_UP] - owed)
 
 
+def balance_now(connection: Connection, account: Account, now: datetime) -> Balance:
+    """What `balance_at` says of now, from the projections: in a moment, however many calls there were.
+
+    Where something that is posted lies after now (a clock that was ahead), the facts themselves are asked.
+    """
+    detached.kept(connection, account.account, now, None)  # refuses what `balance_at` refuses
+    if _is_any_after(connection, account.account, now):
+        return balance_at(connection, account, now)
+    purse, _ = credits.held(connection, [account])[account.account]
+    has = dict.fromkeys((GRANTED, TOPPED_UP), 0)
+    for credit in purse.credits:
+        if credit.counts_at(now):
+            has[credit.kind] += purse.remaining[credit.credit_id]
+    return Balance(account.currency, has[GRANTED], has[TOPPED_UP] - account.overdraft)
+
+
+def _is_any_after(connection: Connection, account: str, now: datetime) -> bool:
+    """Whether a charge, a repayment or a correction of an account is of an instant after now."""
+    instants = (ChargeRow.completed_at, RepaymentRow.effective_at, CorrectionRow.effective_at)
+    later = [exists().where(at.class_.account == account, at > now) for at in instants]
+    return bool(connection.scalar(select(or_(*later))))
+
+
 def available(connection: Connection, account: str, during: Period) -> int | None:
     """What an account has by what is posted, of credits that count all the time of a period, less what it owes.
 

@@ -54,6 +54,7 @@ class LedgerChecks(RuleBasedStateMachine):
             if not (account := accounts.listed(connection, [self.account])):
                 return
             found = balances.balance_at(connection, account[0], self.now)
+            assert balances.balance_now(connection, account[0], self.now) == found
         assert (found.granted, found.topped_up) == self.model.balance(self.now)
 
     def is_what_the_model_says(self) -> None:
@@ -71,6 +72,7 @@ class LedgerChecks(RuleBasedStateMachine):
             for instant in EDGES:
                 found = balances.balance_at(connection, known, instant)
                 assert (found.granted, found.topped_up) == self.model.balance(instant), instant
+                assert balances.balance_now(connection, known, instant) == found, instant
             scope = Scope.checked(
                 start=START - timedelta(days=9), end=self.now + timedelta(days=9), account=self.account
             )
