@@ -53,7 +53,7 @@ bench: $(STAMP) ## the benchmarks: each row is a ratio measured in one run
 lock: ## resolve requirements.lock, and the parts of it that the image installs, anew (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header -o requirements.lock
-	uv pip compile pyproject.toml --extra server --extra postgres --extra finance --extra alerts --extra gateway --universal --python-version 3.11 --generate-hashes \
+	uv pip compile pyproject.toml --extra server --extra postgres --extra finance --extra alerts --extra gateway --extra web --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --constraint requirements.lock -o deploy/server.lock
 	echo hatchling | uv pip compile - --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --constraint requirements.lock -o deploy/build.lock

@@ -69,7 +69,9 @@ class Settings(BaseSettings):
     channels: Path | None = Field(
         None, description="the TOML file of the channels that tell alerts (docs/alerts.md); without it, the log tells"
     )
-    url: str | None = Field(None, description="the service's public address, which messages link to")
+    url: str | None = Field(
+        None, description="the service's public address: messages link to it, and https there makes cookies secure"
+    )
 
     close_grace_hours: int = Field(
         72, ge=0, description="hours after its end for which a month is not closed, as late calls are waited for"

@@ -303,10 +303,15 @@ def open_service(url: str | None = None, *, local: bool = False) -> Service:
 
 
 def app_of(service: Service, *, metrics_folder: str | None = None) -> FastAPI | Mounted:
-    """The application of a service, with the gateway under a path of it where the settings say one."""
+    """The application of a service: API and pages, and the gateway under a path where the settings say one."""
+    from costmeter.api.access import own_user
     from costmeter.api.app import make_app
+    from costmeter.web.app import add_pages
+    from costmeter.web.site import Site
 
     app = make_app(service, metrics_folder=metrics_folder)
+    asks = own_user if service.local else None
+    add_pages(app, Site(service.reading, service.book, service.now, asks, settings().url))
     path = settings().gateway_mount
     if path is None:
         return app

@@ -35,12 +35,18 @@ async def _serving(request: Request) -> Service:
 Serving = Annotated[Service, Depends(_serving)]
 
 
+def own_user(request: Request) -> Grant | None:
+    """What the machine's user may do; None where somebody else asks."""
+    return LOCAL if is_own_user(request) else None
+
+
 async def who_asks(request: Request) -> Grant:
     """The grant of a request; without a valid key it is refused."""
     service, given = service_of(request), request.headers.get("authorization")
     if service.local and given is None:
-        if await run_in_threadpool(is_own_user, request):
-            return LOCAL
+        grant = await run_in_threadpool(own_user, request)
+        if grant is not None:
+            return grant
         raise HTTPException(403, "this server is open to the user who started it, on this machine, only")
     scheme, _, key = (given or "").partition(" ")
     grant = None

@@ -12,7 +12,7 @@ from starlette.responses import StreamingResponse
 
 from costmeter.api import models
 from costmeter.api.access import Reader, Serving
-from costmeter.api.scopes import From, Text, To, Where, scope_within
+from costmeter.api.scopes import From, Text, To, Where
 from costmeter.api.service import STREAM_SECONDS, Service
 from costmeter.exports.content import Content
 from costmeter.exports.export import Export
@@ -20,6 +20,7 @@ from costmeter.exports.focus import focus_export
 from costmeter.exports.focus_format import Mode, Version
 from costmeter.exports.format import MEDIA_TYPES, Format, parts
 from costmeter.exports.kinds import EXPORTS
+from costmeter.reports.asked import scope_within
 from costmeter.store.scope import Scope
 
 router = APIRouter(prefix="/v1", tags=["exports"])

@@ -9,8 +9,9 @@ from costmeter.api import models
 from costmeter.api.access import Reader, Serving
 from costmeter.api.answers import Json
 from costmeter.api.models import Amount
-from costmeter.api.scopes import Text, Where, projects_within
+from costmeter.api.scopes import Text, Where
 from costmeter.core.events import DEFAULT_ACCOUNT
+from costmeter.reports.asked import projects_within
 from costmeter.reports.forecast import forecast_report
 
 router = APIRouter(prefix="/v1", tags=["reports"])

@@ -10,8 +10,9 @@ from fastapi import APIRouter, Request, Response
 from costmeter.api import models
 from costmeter.api.access import Reader, Serving
 from costmeter.api.answers import Json, kept
-from costmeter.api.scopes import From, Text, To, Where, scope_within
+from costmeter.api.scopes import From, Text, To, Where
 from costmeter.core.periods import parse_known_at
+from costmeter.reports.asked import scope_within
 from costmeter.reports.spend import DEFAULT_BY, spend_report
 from costmeter.store.scope import Scope
 

@@ -78,7 +78,7 @@ def demo(
         "demo-output"
     ),
     serve: Annotated[
-        bool, typer.Option("--serve", help="Serve the API of these books afterwards, until stopped.")
+        bool, typer.Option("--serve", help="Serve API and pages of these books afterwards, until stopped.")
     ] = False,
     port: Annotated[int, typer.Option(help="The port of that.", min=0, max=65535)] = 8787,
 ) -> None:
@@ -109,6 +109,7 @@ def demo(
         raise typer.Exit(1)
     if serve:
         address = f"http://{HOST}:{port}"
+        print_line(f"Look at it in a browser: {address}/?day={DAY:%Y-%m-%d}")
         print_line(f"Ask it: curl '{address}/v1/reports/spend?month={MONTH}&by=hour,band'   (until Ctrl-C; no key)")
         sys.stdout.flush()
         run_server(wiring.open_service(url, local=True), HOST, port)

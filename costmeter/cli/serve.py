@@ -1,4 +1,4 @@
-"""`costmeter serve`: the API of the service."""
+"""`costmeter serve`: API and pages of the service."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def serve(
     ] = False,
     workers: Annotated[int, typer.Option(help="Processes that share the port; PostgreSQL only.", min=1)] = 1,
 ) -> None:
-    """Serve the API until stopped; calls that it records are posted within a second.
+    """Serve API and pages until stopped; calls that it records are posted within a second.
 
     Everything but health needs a key: costmeter keys create. On SIGTERM or Ctrl-C it answers what it has begun, posts
     what waits, and ends.

@@ -1,10 +1,12 @@
-"""A scope as people and scripts ask for it: in texts, on the command line and over HTTP alike."""
+"""A scope as people and scripts ask for it: in texts, on the command line, over HTTP and on pages alike."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
 
+from costmeter.core.access import Grant
+from costmeter.core.errors import InputError
 from costmeter.core.money import check_currency
 from costmeter.core.periods import parse_instant
 from costmeter.store.scope import Scope
@@ -32,6 +34,33 @@ def scope_of(
         where=where or (),
         known_at=known_at,
     )
+
+
+def scope_within(
+    grant: Grant,
+    *,
+    month: str | None,
+    start: str | None,
+    end: str | None,
+    account: str | None,
+    currency: str | None,
+    where: Sequence[str] | None,
+) -> Scope:
+    """The scope that is asked for, within what the key may see."""
+    asked, own = projects_within(grant, where), grant.account(account)
+    return scope_of(month=month, start=start, end=end, account=own, currency=currency, where=asked)
+
+
+def projects_within(grant: Grant, where: Sequence[str] | None) -> list[str]:
+    """The filters that are asked for, with the project that the key is limited to."""
+    asked = list(where or ())
+    projects = [text.partition("=")[2] for text in asked if text.startswith("project=")]
+    if len(projects) > 1:
+        raise InputError("where", "project", "names a project twice")
+    project = grant.project(projects[0] if projects else None)
+    if project is not None and not projects:
+        asked.append(f"project={project}")
+    return asked
 
 
 def _instant(text: str | None, field: str) -> datetime | None:

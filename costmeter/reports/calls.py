@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, select
 
+from costmeter.core.doubts import CLOCK_OFFSET, clock_doubt
 from costmeter.core.errors import InputError, NotFoundError
 from costmeter.core.events import PROVIDERS, STATUSES, UsageEvent
 from costmeter.core.money import format_amount
@@ -128,7 +129,7 @@ def describe_call(connection: Connection, account: str, event_id: str, book: Pri
     if call.charge is None:
         return shape
     edition = call.charge["edition"]
-    own = book if book.edition == edition else read_edition(editions.text_of(connection, edition))
+    own = _book_of(connection, edition, book)
     priced = price_event(own, call.event, call.charge["currency"])
     is_priced = isinstance(priced, Charge)
     shape["charge"] |= {
@@ -139,6 +140,39 @@ def describe_call(connection: Connection, account: str, event_id: str, book: Pri
         "deductions": _deductions(connection, name, call) if is_priced else [],
     }
     return shape
+
+
+def charge_rows(connection: Connection, account: str, event_id: str) -> list[dict[str, Any]]:
+    """How a call was charged, oldest first: a reversal has the sign -1 and negative amounts, and the rows add up."""
+    name = accounts.get(connection, account).account
+    stored = _known(connection, name, event_id)
+    query = select(*ChargeRow.__table__.columns).where(
+        ChargeRow.account == name,
+        ChargeRow.event_key == stored.event_key,
+        ChargeRow.completed_at == stored.event.completed_at,
+    )
+    rows = connection.execute(query.order_by(ChargeRow.seq, ChargeRow.revision))
+    return [{"sign": row.sign, **_charge_shape(row._asdict())} for row in rows]
+
+
+def doubt_of_clock(connection: Connection, account: str, event_id: str, book: PriceBook) -> dict[str, Any] | None:
+    """What another second could change of a call, by the price book of its charge; None where nothing is in doubt."""
+    found = accounts.get(connection, account)
+    (call,) = _with_charges(connection, found.account, [_known(connection, found.account, event_id)])
+    if call.charge is None:
+        return None
+    own = _book_of(connection, call.charge["edition"], book)
+    currency = call.charge["currency"]
+    doubt = clock_doubt(own, call.event, price_event(own, call.event, currency), currency, found.timezone)
+    if not doubt.flags:
+        return None
+    offset = call.event.detail[CLOCK_OFFSET]
+    return {"flags": list(doubt.flags), "amount": format_amount(doubt.amount), "offset_seconds": str(offset)}
+
+
+def _book_of(connection: Connection, edition: str, book: PriceBook) -> PriceBook:
+    """The price book of an edition: `book` where that is the one."""
+    return book if book.edition == edition else read_edition(editions.text_of(connection, edition))
 
 
 def _deductions(connection: Connection, account: str, call: Call) -> list[dict[str, Any]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Collection
+from datetime import datetime, timedelta
 from typing import Any
 
 from costmeter.core.errors import NotFoundError
 from costmeter.core.periods import Period, format_instant
-from costmeter.core.price_book import Name, OutputLimit, PriceBook, Tariff, Window
+from costmeter.core.price_book import Name, OutputLimit, PriceBook, Step, Tariff, Window
 
+AHEAD = timedelta(days=31)  # how far the next change of a price is looked for
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -73,6 +75,32 @@ def _prices_of(book: PriceBook, name: str, instant: datetime) -> list[dict[str, 
         for step in steps
         if step is not None
     ]
+
+
+def bands_at(book: PriceBook, names: Collection[str], currency: str, at: datetime) -> list[dict[str, Any]]:
+    """The band that models are in at an instant, when that changes next and into what; those alike stand together.
+
+    `until` is null where nothing changes for AHEAD, `next_band` where no price follows. A model without a price then is
+    left out.
+    """
+    found: dict[tuple[str, datetime | None, str | None], list[str]] = {}
+    for name in sorted(names):
+        step = book.step_at(name, currency, at)
+        if step is not None:
+            found.setdefault((step.band, *_next_change(book, name, step, at)), []).append(name)
+    return [
+        {"band": band, "models": models, "until": until and format_instant(until), "next_band": following}
+        for (band, until, following), models in found.items()
+    ]
+
+
+def _next_change(book: PriceBook, name: str, step: Step, at: datetime) -> tuple[datetime | None, str | None]:
+    """When a price in force ends, and the band after it."""
+    edges, steps = book.steps_between(name, step.currency, at, at + AHEAD)
+    for edge, following in zip(edges, steps[1:], strict=True):
+        if following is None or (following.band, following.rates) != (step.band, step.rates):
+            return edge, following and following.band
+    return None, None
 
 
 def tariff_shape(tariff: Tariff) -> dict[str, Any]:

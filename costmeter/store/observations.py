@@ -91,6 +91,12 @@ def last_settled(connection: Connection, account: str) -> Observation | None:
     return found[0] if found else None
 
 
+def open_accounts(connection: Connection) -> list[str]:
+    """The accounts with any observation whose difference nobody has explained."""
+    query = select(ObservationRow.account).where(ObservationRow.status == OPEN).distinct()
+    return list(connection.scalars(query.order_by(ObservationRow.account)))
+
+
 def open_since(connection: Connection, account: str, number: int, limit: int) -> list[Observation]:
     """The newest open observations after a number, the oldest of them first."""
     row = ObservationRow

@@ -1,0 +1,1 @@
+"""Pages for people: what the reports say, drawn on the server, working without scripts."""

@@ -1,0 +1,73 @@
+"""The route of a page: whatever goes wrong on the way is a page, too, and who is not signed in is sent to do so."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+from urllib.parse import urlencode
+
+from fastapi import Request, Response
+from fastapi.responses import RedirectResponse
+from fastapi.routing import APIRoute
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+from costmeter.core.errors import (
+    CostmeterError,
+    DetachedError,
+    ForbiddenError,
+    InputError,
+    NotFoundError,
+)
+from costmeter.web.access import SignInFirst
+from costmeter.web.headers import PAGE
+from costmeter.web.templates import page
+
+log = logging.getLogger(__name__)
+_STATUS: dict[type[CostmeterError], int] = {
+    InputError: 422,
+    NotFoundError: 404,
+    ForbiddenError: 403,
+    DetachedError: 409,
+}
+
+
+class PageRoute(APIRoute):
+    """A route whose errors are pages."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def answered(request: Request) -> Response:
+            try:
+                return await answer(request)
+            except SignInFirst:
+                return _to_sign_in(request)
+            except CostmeterError as error:
+                status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 503)
+                return _error(request, status, str(error))
+            except HTTPException as error:
+                return _error(request, error.status_code, str(error.detail))
+            except SQLAlchemyError as error:
+                log.error("a page failed: %s", getattr(error, "orig", None) or error)
+                return _error(request, 503, "")
+            except Exception:
+                log.exception("a page failed")
+                return _error(request, 500, "")
+
+        return answered
+
+
+def _to_sign_in(request: Request) -> Response:
+    """To the sign-in page. Who comes over a link of another site gets here first: no cookie came along with that."""
+    if request.method != "GET":
+        return RedirectResponse("/sign-in", 303, headers=PAGE)
+    asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    if request.headers.get("sec-fetch-site") == "cross-site":
+        return page(request, "continue", to=asked)
+    return RedirectResponse(f"/sign-in?{urlencode({'next': asked})}", 303, headers=PAGE)
+
+
+def _error(request: Request, status: int, said: str) -> Response:
+    return page(request, "error", status=status, code=status, said=said)

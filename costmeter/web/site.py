@@ -1,0 +1,38 @@
+"""What the pages work with, and where a request finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import NamedTuple
+
+from fastapi import Request
+from sqlalchemy import Connection
+
+from costmeter.core.access import Grant
+from costmeter.core.price_book import PriceBook
+
+
+class Site(NamedTuple):
+    """The pages of one process.
+
+    `reading` gives a snapshot for one answer. `own_user` is the grant of who needs no sign-in, asked with a request;
+    without it everybody signs in. `url` is the public address, where it is known.
+    """
+
+    reading: Callable[[], AbstractContextManager[Connection]]
+    book: PriceBook
+    now: Callable[[], datetime]
+    own_user: Callable[[Request], Grant | None] | None = None
+    url: str | None = None
+
+    def is_https(self, request: Request) -> bool:
+        """Whether browsers reach it by TLS, which ends at a proxy in front."""
+        return (self.url or str(request.url)).lower().startswith("https://")
+
+
+def site_of(request: Request) -> Site:
+    """The site that the app was given."""
+    site: Site = request.app.state.site
+    return site

@@ -1,0 +1,50 @@
+"""The templates of the pages: every text is escaped, and every word goes through the catalogue of messages.
+
+Messages are English in the templates themselves (gettext's way): a translation adds a catalogue and changes no page.
+"""
+
+from __future__ import annotations
+
+import gettext
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from fastapi import Request, Response
+
+from costmeter import __version__
+from costmeter.web import files, texts
+from costmeter.web.access import Visitor
+from costmeter.web.headers import PAGE
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def page(request: Request, name: str, *, visitor: Visitor | None = None, status: int = 200, **values: Any) -> Response:
+    """The answer that a template makes."""
+    shown = _environment().get_template(f"{name}.html.j2").render(path=request.url.path, visitor=visitor, **values)
+    return Response(shown, status, headers=PAGE, media_type="text/html; charset=utf-8")
+
+
+def call_path(event_id: str, account: str, timezone: str) -> str:
+    """The address of a call's page."""
+    return f"/calls/{quote(event_id, safe='')}?{urlencode({'account': account, 'timezone': timezone})}"
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=PackageLoader("costmeter.web"),
+        extensions=["jinja2.ext.i18n"],
+    )
+    made.install_gettext_translations(gettext.NullTranslations(), newstyle=True)  # type: ignore[attr-defined]
+    made.filters |= {name: getattr(texts, name) for name in ("amount", "clock", "count", "instant", "until")}
+    made.globals |= {"version": __version__, "file": files.path_of, "call_path": call_path}
+    return made

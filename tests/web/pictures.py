@@ -1,0 +1,75 @@
+"""Makes the pictures of the pages in docs/pictures: python -m tests.web.pictures"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+from costmeter.store import schema
+from costmeter.store.engine import open_engine
+from tests.web.books import NOW, fill
+from tests.web.conftest import ARGUMENTS
+from tests.web.serving import Pages, paged
+
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "pictures"
+SIZES = {"phone": (390, 844), "desktop": (1280, 900)}
+COLOURS = 224  # of a picture: a page has few, and the file is small
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/costmeter.sqlite3"
+        engine = open_engine(url)
+        schema.upgrade(engine)
+        engine.dispose()
+        fill(url)
+        with paged(url, NOW) as pages:
+            _draw(pages)
+
+
+def _draw(pages: Pages) -> None:
+    key = pages.key("read")
+    call = _call_of_two_credits(pages, key)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=[*ARGUMENTS])
+        for size, (width, height) in SIZES.items():
+            for scheme in ("light", "dark"):
+                context = browser.new_context(viewport={"width": width, "height": height})
+                page = context.new_page()
+                page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+                page.goto(f"{pages.url}/sign-in?next=/%3Faccount%3Dshop")
+                page.get_by_label("Key").fill(key)
+                page.get_by_role("button", name="Sign in").click()
+                page.get_by_role("heading", name="Overview").wait_for()
+                _keep(page, f"overview-{size}-{scheme}")
+                if (size, scheme) == ("desktop", "light"):
+                    page.goto(f"{pages.url}/calls/{call}?account=shop")
+                    _keep(page, "call")
+                context.close()
+        browser.close()
+
+
+def _call_of_two_credits(pages: Pages, key: str) -> str:
+    """The call in which the grant ran out."""
+    calls = pages.api(key).get("/v1/events", params={"account": "shop", "limit": 1000}).json()["data"]
+    found: str = next(
+        call["event_id"]
+        for call in calls
+        if call["charge"] and "0.00" not in (call["charge"]["granted"], call["charge"]["topped_up"])
+    )
+    return found
+
+
+def _keep(page: Page, name: str) -> None:
+    with Image.open(io.BytesIO(page.screenshot(full_page=True))) as picture:
+        picture.convert("RGB").quantize(COLOURS).save(FOLDER / f"{name}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Numbers and instants as pages write them: no digit is lost on the way."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from costmeter.core.money import format_amount
+from costmeter.web.texts import THIN, amount, clock, count, instant, until
+from tests.make import at
+from tests.web.reading import plain
+
+
+def text(markup: str) -> str:
+    return plain(re.sub("<[^>]*>", "", markup))
+
+
+@given(st.integers(-(10**30), 10**30))
+def test_an_amount_has_all_its_digits(units: int) -> None:
+    assert text(amount(format_amount(units))) == format_amount(units)
+
+
+@given(st.integers(-(10**20), 10**20))
+def test_a_count_has_all_its_digits(number: int) -> None:
+    assert plain(count(number)) == str(number)
+    assert all(len(part.lstrip("\u2212")) == 3 for part in count(number).split(THIN)[1:])
+
+
+def test_what_is_beyond_cents_stands_apart() -> None:
+    assert amount("1234567.123") == (f'<span class="amount">1{THIN}234{THIN}567.12<span class="rest">3</span></span>')
+    assert text(amount(None)) == "\u2013"
+
+
+@pytest.mark.parametrize(
+    ("at_utc", "left"),
+    [
+        ("09:20:01", "1 min"),
+        ("09:21:00", "1 min"),
+        ("10:00:00", "40 min"),
+        ("11:00:30", "1 h 41 min"),
+        ("23:20:00", "14 h 0 min"),
+    ],
+)
+def test_the_time_that_is_left(at_utc: str, left: str) -> None:
+    assert until(f"2026-11-18T{at_utc}Z", at("2026-11-18T09:20:00Z")).replace("\u00a0", " ") == left
+
+
+def test_days_that_are_left() -> None:
+    assert until("2026-11-21T01:00:00Z", at("2026-11-18T09:20:00Z")).replace("\u00a0", " ") == "2 d 15 h"
+
+
+def test_instants_are_on_the_clock_of_the_zone_and_machines_read_utc() -> None:
+    shown = instant("2026-11-18T16:30:00.250Z", "Asia/Shanghai")
+    assert text(shown) == "2026-11-19 00:30:00.250"
+    assert 'datetime="2026-11-18T16:30:00.250Z"' in shown
+    assert text(clock("2026-11-18T16:30:00Z", "UTC", at("2026-11-18T09:20:00Z"))) == "16:30"
+    assert text(clock("2026-11-18T16:30:00Z", "Asia/Shanghai", at("2026-11-18T09:20:00Z"))) == "2026-11-19 00:30"
