@@ -26,6 +26,7 @@ _HOP = ("connection", "keep-alive", "transfer-encoding")
 _ONCE = ("date", "x-ds-trace-id")
 _IDS = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{24,}"
+    r'|(?<=_balance":")-?\d+\.\d+'  # the calls in between have cost something
     r'|(?<="created":)\d+|(?<="created_at":)\d+(\.\d+)?|(?<="completed_at":)\d+(\.\d+)?'
 )
 
@@ -45,6 +46,8 @@ class Seen(NamedTuple):
             for name, value in self.headers.items()
             if name not in _HOP and not name.startswith("x-costmeter-")
         }
+        if self.path == "/user/balance":
+            del headers["content-length"]  # a balance of 1000.00 is longer than the next one
         return Seen(self.path, self.status, headers, _IDS.sub("*", self.body))
 
 
