@@ -46,5 +46,6 @@ def test_it_looks_right(chromium: Browser, demo_url: str, size: str) -> None:
         page.goto(f"{pages.url}/?day=2025-03-10")
         check_looks(page)
         page.get_by_role("table", name="The last that came first").get_by_role("link").first.click()
+        page.wait_for_url("**/calls/**")
         check_looks(page)
         context.close()

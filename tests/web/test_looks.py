@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Request
 
 from tests.web.serving import Pages
 
@@ -25,8 +26,12 @@ class Looked:
         self.page, self.said, self.hosts = page, list[str](), set[str]()
         page.on("console", lambda message: self.said.append(message.text))
         page.on("pageerror", lambda error: self.said.append(str(error)))
-        page.on("requestfailed", lambda request: self.said.append(f"{request.url} failed"))
+        page.on("requestfailed", self._failed)
         page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
+
+    def _failed(self, request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # what a page is left before is no fault of it
+            self.said.append(f"{request.url} failed: {request.failure}")
 
 
 @contextmanager
@@ -75,7 +80,7 @@ def test_with_data(chromium: Browser, site: Pages, size: str, scheme: Any) -> No
         )
         assert len({*fills}) == 4, "two models, at peak and off-peak hours"
         page.get_by_role("link", name="Projects").click()
-        assert page.url.endswith("by=project")
+        page.wait_for_url(re.compile("by=project$"))
         assert drawn.count() == 1
         page.goto(f"{site.url}/calls/example-1?account=shop")
         check_looks(page)
@@ -98,21 +103,21 @@ def test_it_works_without_scripts(chromium: Browser, site: Pages) -> None:
         page.get_by_label("Day", exact=True).fill("2026-11-12")
         page.get_by_label("Time zone", exact=True).fill("Asia/Shanghai")
         page.get_by_role("button", name="Show").click()
-        assert "account=labs" in page.url
+        page.wait_for_url(re.compile("account=labs"))
         shared = page.url
         assert "Account labs · USD · 12 November 2026 · Asia/Shanghai" in page.locator(".lead").inner_text()
         page.get_by_role("table", name="The last that came first").get_by_role("link").first.click()
-        assert "/calls/" in page.url
+        page.wait_for_url(re.compile("/calls/"))
         assert page.get_by_role("table", name="of the band").is_visible()
         page.go_back()
-        assert page.url == shared
+        page.wait_for_url(shared)
         page.goto(f"{site.url}/")
         page.goto(shared)
         assert page.get_by_label("Account", exact=True).input_value() == "labs"
         page.get_by_role("button", name="Sign out").click()
-        assert page.url == f"{site.url}/sign-in"
+        page.wait_for_url(f"{site.url}/sign-in")
         page.go_back()
-        assert page.url.startswith(f"{site.url}/sign-in?next="), "nothing was kept of what was seen"
+        page.wait_for_url(re.compile(r"/sign-in\?next="))  # nothing was kept of what was seen
 
 
 def test_by_the_keyboard_alone(chromium: Browser, site: Pages) -> None:
