@@ -35,7 +35,7 @@ class Costs:
         self._currency_of = currency_of
         self._currencies: dict[str, str | None] = {}  # None: it is being asked for
         self._ask_again_at = 0.0
-        self._timelines: set[tuple[str, str]] = set()  # of models and currencies, worked out already
+        self._timelines: dict[tuple[str, str], bool] = {}  # of models and currencies: whether they are worked out
         self._working = ThreadPoolExecutor(1, "costmeter-costs")
 
     def headers(self, call: Call, account: str) -> list[Header]:
@@ -68,16 +68,15 @@ class Costs:
         self._working.shutdown(wait=False, cancel_futures=True)
 
     def _has_timeline(self, model: str, currency: str) -> bool:
-        if (model, currency) in self._timelines:
-            return True
-        if len(self._timelines) >= KNOWN_MODELS:  # what answers name is not ours to bound
-            return False
-        self._working.submit(self._work_out, model, currency)
-        return False
+        key = (model, currency)
+        if key not in self._timelines and len(self._timelines) < KNOWN_MODELS:  # what answers name is not ours to bound
+            self._timelines[key] = False
+            self._working.submit(self._work_out, key)
+        return self._timelines.get(key, False)
 
-    def _work_out(self, model: str, currency: str) -> None:
-        self._book.timeline(model, currency)
-        self._timelines.add((model, currency))
+    def _work_out(self, key: tuple[str, str]) -> None:
+        self._book.timeline(*key)
+        self._timelines[key] = True
 
     def _currency(self, account: str) -> str | None:
         if account not in self._currencies and time.monotonic() >= self._ask_again_at:

@@ -21,7 +21,29 @@ GOOD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\
 QUIET = 0.2  # seconds of silence after which a caller who expects nothing leaves
 PATIENCE = 20.0  # seconds after which what must come has not come
 
+KEY = "sk-secret-0123456789abcdef"
+BODY = b'{"model":"deepseek-chat","messages":[]}'
+CHAT = b"/chat/completions"
+
 Conversation = Callable[[socket.socket], None]
+
+
+def post(path: bytes = CHAT, head: bytes = b"", body: bytes = BODY, *, version: bytes = b"1.1") -> bytes:
+    """A request with its length, unless the head says something of that."""
+    is_framed = b"content-length" in head or b"transfer-encoding" in head
+    length = b"" if is_framed else b"content-length: %d\r\n" % len(body)
+    own = b"host: x\r\nauthorization: Bearer %b\r\n%b%b\r\n" % (KEY.encode(), length, head)
+    return b"POST %b HTTP/%b\r\n%b%b" % (path, version, own, body)
+
+
+def bare(method: bytes, target: bytes = b"/models", head: bytes = b"") -> bytes:
+    """A request without a body."""
+    return b"%b %b HTTP/1.1\r\nhost: x\r\n%b\r\n" % (method, target, head)
+
+
+def chunks(*pieces: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
+    """A body in chunks."""
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + end
 
 
 class Listener:

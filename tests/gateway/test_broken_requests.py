@@ -19,33 +19,27 @@ from hypothesis import strategies as st
 
 from costmeter.gateway import requests
 from tests.conftest import missing
-from tests.gateway.raw import ANSWER, PATIENCE, Listener, StrictVendor, ask, say, status_of, until
+from tests.gateway.raw import (
+    ANSWER,
+    BODY,
+    CHAT,
+    KEY,
+    PATIENCE,
+    Listener,
+    StrictVendor,
+    ask,
+    bare,
+    chunks,
+    post,
+    say,
+    status_of,
+    until,
+)
 from tests.gateway.serving import Served
 from tests.recorder.conftest import Records
 
-KEY = "sk-secret-0123456789abcdef"
-BODY = b'{"model":"deepseek-chat","messages":[]}'
-CHAT = b"/chat/completions"
 CHUNKED = b"transfer-encoding: chunked\r\n"
 UPGRADE = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n"
-
-
-def post(path: bytes = CHAT, head: bytes = b"", body: bytes = BODY, *, version: bytes = b"1.1") -> bytes:
-    """A request with its length, unless the head says something of that."""
-    is_framed = b"content-length" in head or b"transfer-encoding" in head
-    length = b"" if is_framed else b"content-length: %d\r\n" % len(body)
-    own = b"host: x\r\nauthorization: Bearer %b\r\n%b%b\r\n" % (KEY.encode(), length, head)
-    return b"POST %b HTTP/%b\r\n%b%b" % (path, version, own, body)
-
-
-def bare(method: bytes, target: bytes = b"/models", head: bytes = b"") -> bytes:
-    return b"%b %b HTTP/1.1\r\nhost: x\r\n%b\r\n" % (method, target, head)
-
-
-def chunks(*pieces: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
-    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + end
-
-
 LENGTH = b"content-length: %d\r\n" % len(BODY)
 # Requests by the status that they are answered with; `{trap}` is a host that must not be asked.
 ODD = {
