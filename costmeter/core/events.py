@@ -85,11 +85,16 @@ class UsageEvent(NamedTuple):
         return digest([self.event_id, *self.content(), started_at, *attribution])
 
     def is_same_call(self, other: UsageEvent) -> bool:
-        """Whether two doors saw one call: equal model and counts, and completions within an hour."""
-        if (self.model, self.status) != (other.model, other.status):
+        """Whether two doors saw one call: equal model and counts, and completions within an hour.
+
+        A door that was left before the end has no counts, and says nothing against those of another.
+        """
+        if self.model != other.model or abs(self.completed_at - other.completed_at) > SAME_CALL:
             return False
+        if (self.status, other.status) == (UNMETERED, OK):
+            return True
         counts, others = self.usage and self.usage[:4], other.usage and other.usage[:4]
-        return counts == others and abs(self.completed_at - other.completed_at) <= SAME_CALL
+        return self.status == other.status and counts == others
 
 
 def digest(content: object) -> bytes:

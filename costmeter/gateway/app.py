@@ -136,7 +136,7 @@ class Gateway:
                 event_id = await visit.enter(exchange.call)
                 exchange.is_unasked = visit.is_unasked
             told = {"operation_id": operation_id, "event_id": event_id}
-            return Call(caller.written, body, None, self._clock, self._spool, **told)
+            return Call(caller.written, body, None, self._clock, self._spool, names_answer=True, **told)
 
         costs, account = self._costs, caller.said.account or DEFAULT_ACCOUNT
         cost = None if costs is None else partial(costs.headers, account=account)

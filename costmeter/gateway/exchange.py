@@ -15,12 +15,11 @@ from costmeter.gateway.headers import to_answer
 from costmeter.gateway.refusals import Header, RefusedCallError, messages
 from costmeter.gateway.requests import CallerGoneError, Receive, Request, Send
 from costmeter.gateway.upstream import Content, Upstream
-from costmeter.recorder.call import Call
+from costmeter.recorder.call import ANSWER_ID, Call
 from costmeter.recorder.record import ending_of
 
 logger = logging.getLogger("costmeter.gateway")
 
-EVENT_ID = b"x-costmeter-event-id"
 RETRIED = frozenset((429, 500, 502, 503))  # DeepSeek had no time, and nothing is billed
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before a further attempt
 WHOLE = 1 << 20  # bytes of an answer whose cost is told in its head
@@ -59,7 +58,7 @@ class Exchange:
         """Answers in DeepSeek's place."""
         self.refused, self.status, self.is_complete = refused, refused.status, True
         if self.call is not None:
-            refused.headers = [*refused.headers, (EVENT_ID, self.call.event_id.encode())]
+            refused.headers = [*refused.headers, (ANSWER_ID, self.call.event_id.encode())]
         for message in messages(refused, self.request.path):
             await self._send(message)
 
@@ -139,7 +138,7 @@ class Exchange:
         headers, content = to_answer(answer.raw_headers, answer.status), answer.content
         if self.call is not None:
             self._answered(answer)
-            headers.append((EVENT_ID, self.call.event_id.encode()))
+            headers.append((ANSWER_ID, self.call.event_id.encode()))
         try:
             piece = None
             if cost is not None and self.call is not None and _comes_whole(answer):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from costmeter.gateway.targets import is_anthropic
+from costmeter.recorder.call import REFUSED
 
 Header = tuple[bytes, bytes]
 Start = dict[str, Any]  # of an ASGI response
@@ -54,7 +55,7 @@ def messages(refused: RefusedCallError, path: bytes) -> tuple[Start, Body]:
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
-        (b"x-costmeter-refused", refused.code.encode()),
+        (REFUSED, refused.code.encode()),
         *refused.headers,
     ]
     start = {"type": "http.response.start", "status": refused.status, "headers": headers}

@@ -30,6 +30,9 @@ HELD = 64  # chunks that are held before they are read together: most chunks of 
 LARGE = 128 << 10  # bytes of a chunk that is not held
 # How nearly every event of a chat ends that is not its last: nothing was used yet, or nothing is finished.
 UNDECIDED = (b'"usage":null}\n\n', b'"finish_reason":null}]}\n\n')
+# What a gateway of ours says of an answer that went through it, and of one that it gave itself: that call may have had
+# another end than the one that is told.
+ANSWER_ID, REFUSED = b"x-costmeter-event-id", b"x-costmeter-refused"
 _DATE_LENGTH = 64  # characters of a Date header that are kept to be read
 
 # The operation of the last attempt in this thread or task and its number: an SDK makes its retries where it was called.
@@ -45,6 +48,7 @@ class Call:
     """
 
     __slots__ = (
+        "_answer_id",
         "_answered",
         "_content",
         "_decided",
@@ -77,8 +81,12 @@ class Call:
         *,
         event_id: str | None = None,
         operation_id: str | None = None,
+        names_answer: bool = False,
     ) -> None:
-        """`attempt` is an SDK's count of it; who makes attempts itself says by an operation id that they are one."""
+        """`attempt` is an SDK's count of it; who makes attempts itself says by an operation id that they are one.
+
+        `names_answer`: whoever made the call is told its event id, and knows an answer without an id by that.
+        """
         self.result: Ended | None = None  # what came of it, once it is over
         self._spool = spool
         self._content = content  # for the estimate, should there be no usage; never kept beyond the call
@@ -99,6 +107,7 @@ class Call:
         if operation_id is None:
             operation_id = self.event_id if attempt is None else _operation(self.event_id, attempt)
         self.operation_id = operation_id
+        self._answer_id = self.event_id if names_answer else None
         asked = write_asked(content)
         self._intent = encode(Intent(self.event_id, operation_id, attribution, asked, self.started_at))
         self._is_begun = spool.begin(self._intent)
@@ -109,6 +118,8 @@ class Call:
             self._status = status
             if b"content-encoding" in headers and not is_decoded:
                 self._encoding = headers[b"content-encoding"].decode("latin-1")
+            if ANSWER_ID in headers and REFUSED not in headers:
+                self._answer_id = text(headers[ANSWER_ID].decode("latin-1"))
             date = headers.get(b"date")
             if date is not None:
                 self._answered = (date[:_DATE_LENGTH].decode("latin-1"), self._monotonic() - self._origin)
@@ -166,7 +177,7 @@ class Call:
             size,
             chunks,
             model=_name(reading.model),
-            response_id=text(reading.response_id),
+            response_id=text(reading.response_id) or self._answer_id,
             **outcome(self._status, reading, ending, elapsed=elapsed),
         )
         if reading.characters is not None:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, update
 
 from costmeter.core.errors import NotFoundError
 from costmeter.core.periods import format_instant
@@ -72,6 +72,14 @@ def listed(
 def matching(connection: Connection, condition: ColumnElement[bool]) -> list[Account]:
     """The accounts that meet a condition of their row."""
     return [Account(*row) for row in connection.execute(select(*_COLUMNS).where(condition))]
+
+
+def count_facts(connection: Connection, names: Collection[str] | None = None) -> int:
+    """How many facts were posted to all accounts, or to those named."""
+    query = select(func.coalesce(func.sum(AccountRow.version), 0))
+    if names is not None:
+        query = query.where(among(connection, AccountRow.account, names))
+    return int(connection.scalars(query).one())
 
 
 def frozen(connection: Connection) -> list[Account]:

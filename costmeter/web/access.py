@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hmac
-from typing import NamedTuple
+import secrets
+from typing import Annotated, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
-from fastapi import Request, Response
+from fastapi import Depends, Request, Response
 from starlette.exceptions import HTTPException
 
 from costmeter.core.access import READ, Grant
@@ -16,13 +17,19 @@ from costmeter.web.site import Site, site_of
 
 SESSION, BEFORE = "costmeter-session", "costmeter-sign-in"
 LONGEST_FORM = 8 << 10  # bytes; a key has 84 characters
+_OWN_FORMS = secrets.token_hex(32)  # what forms of the machine's own user bring back; it has one process
 
 
 class Visitor(NamedTuple):
-    """Who looks at a page; the machine's own user has no session, and no form to sign out with."""
+    """Who looks at a page, what its forms bring back, and how much was posted when it was asked for.
+
+    The machine's own user has no key, and nothing to sign out of.
+    """
 
     grant: Grant
-    form_token: str | None
+    form_token: str
+    key_id: str | None
+    mark: str
 
 
 class SignInFirst(Exception):  # noqa: N818 - nothing is wrong: the way leads over another page
@@ -35,23 +42,24 @@ def visitor_of(request: Request) -> Visitor:
     found = _signed_in(site, request) or _own_user(site, request)
     if found is None:
         raise SignInFirst
-    if not found.grant.may(READ):
-        raise ForbiddenError(f"{found.grant.who} has {', '.join(found.grant.roles)}; pages need {READ}")
-    return found
+    grant, form_token, key_id = found
+    if not grant.may(READ):
+        raise ForbiddenError(f"{grant.who} has {', '.join(grant.roles)}; pages need {READ}")
+    return Visitor(grant, form_token, key_id, site.posted.mark(grant.accounts))
 
 
-def _signed_in(site: Site, request: Request) -> Visitor | None:
+def _signed_in(site: Site, request: Request) -> tuple[Grant, str, str] | None:
     token = request.cookies.get(cookie_name(site, request, SESSION))
     if token is None:
         return None
     with site.reading() as connection:
         session = check_session(connection, token, site.now())
-    return None if session is None else Visitor(session.grant, session.form_token)
+    return None if session is None else (session.grant, session.form_token, session.key_id)
 
 
-def _own_user(site: Site, request: Request) -> Visitor | None:
+def _own_user(site: Site, request: Request) -> tuple[Grant, str, None] | None:
     grant = None if site.own_user is None else site.own_user(request)
-    return None if grant is None else Visitor(grant, None)
+    return None if grant is None else (grant, _OWN_FORMS, None)
 
 
 def cookie_name(site: Site, request: Request, name: str) -> str:
@@ -106,6 +114,9 @@ async def form_of(request: Request) -> dict[str, str]:
         return dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=20))
     except ValueError:
         raise HTTPException(400, "the form cannot be read") from None
+
+
+Form = Annotated[dict[str, str], Depends(form_of)]
 
 
 def _check_origin(request: Request) -> None:

@@ -7,7 +7,7 @@ style attribute, which the page's Content-Security-Policy would not apply.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -35,20 +35,9 @@ class Drawings(NamedTuple):
 
 
 def stacked_days(days: Sequence[str], bars: Sequence[Bar]) -> Drawings:
-    """A stacked bar for each day, also for those without one."""
-    wide, narrow = (_drawn(json.dumps(_specification(days, bars, size))) for size in (WIDE, NARROW))
-    return Drawings(Markup(wide), Markup(narrow))  # noqa: S704  drawn here, of numbers and dates alone
-
-
-def _specification(days: Sequence[str], bars: Sequence[Bar], size: tuple[int, int]) -> dict[str, Any]:
-    """The specification; a height is a float only here, where it becomes pixels."""
+    """A stacked bar for each day, also for those without one; a height is a float only here, where it is pixels."""
     values = [{"day": one.day, "at": one.series * 2 + one.pale, "amount": float(one.amount)} for one in bars]
-    return {
-        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
-        "width": size[0],
-        "height": size[1],
-        "background": None,
-        "padding": 4,
+    return draw({
         "data": {"values": values},
         "mark": {"type": "bar", "cornerRadius": 1, "aria": False},
         "encoding": {
@@ -59,6 +48,22 @@ def _specification(days: Sequence[str], bars: Sequence[Bar], size: tuple[int, in
             "fill": {"field": "at", "type": "ordinal", "legend": None, "scale": _fills()},
             "order": {"field": "at"},
         },
+    })  # fmt: skip
+
+
+def draw(specification: Mapping[str, Any]) -> Drawings:
+    """A Vega-Lite specification in the look of the pages, for wide and narrow screens; it holds no text of users."""
+    wide, narrow = (_drawn(json.dumps(_framed(specification, size))) for size in (WIDE, NARROW))
+    return Drawings(Markup(wide), Markup(narrow))  # noqa: S704  drawn here, of numbers and dates alone
+
+
+def _framed(specification: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+    return {
+        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
+        "width": size[0],
+        "height": size[1],
+        "background": None,
+        "padding": 4,
         "config": {
             "aria": False,
             "font": "system-ui, sans-serif",
@@ -67,6 +72,7 @@ def _specification(days: Sequence[str], bars: Sequence[Bar], size: tuple[int, in
                      "labelFontSize": 11, "domain": False, "ticks": False, "labelPadding": 6},
             "axisX": {"grid": False},
         },
+        **specification,
     }  # fmt: skip
 
 

@@ -12,7 +12,11 @@ from starlette.exceptions import HTTPException
 from costmeter.web.headers import FILE
 
 router = APIRouter(include_in_schema=False)
-_TYPES = {"costmeter.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
+_TYPES = {
+    "costmeter.css": "text/css; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+    "live.js": "text/javascript; charset=utf-8",
+}
 
 
 def path_of(name: str) -> str:

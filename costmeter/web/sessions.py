@@ -24,9 +24,10 @@ _TOKEN = re.compile(r"([0-9a-f]{16})\.([0-9]{1,12})\.([0-9a-f]{32})\.([0-9a-f]{6
 
 
 class Session(NamedTuple):
-    """Who signed in, until when, and what each form of theirs has to bring back."""
+    """Who signed in, by which key, until when, and what each form of theirs has to bring back."""
 
     grant: Grant
+    key_id: str
     expires_at: datetime
     form_token: str
 
@@ -59,7 +60,7 @@ def check_session(connection: Connection, token: str, now: datetime) -> Session 
     said = f"{key_id}.{ends}.{nonce}"
     if not hmac.compare_digest(seal, _seal(key, "session", said)):
         return None
-    return Session(key.grant(), datetime.fromtimestamp(int(ends), UTC), _seal(key, "form", said))
+    return Session(key.grant(), key_id, datetime.fromtimestamp(int(ends), UTC), _seal(key, "form", said))
 
 
 def _seal(key: ApiKey, purpose: str, said: str) -> str:

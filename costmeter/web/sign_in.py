@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from costmeter.core.access import READ, read_key
@@ -15,9 +14,9 @@ from costmeter.services.check_key import check_key
 from costmeter.web.access import (
     BEFORE,
     SESSION,
+    Form,
     check_form,
     forget,
-    form_of,
     keep_secret,
     keep_session,
     sign_in_secret,
@@ -31,7 +30,6 @@ from costmeter.web.templates import page
 
 log = logging.getLogger(__name__)
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
-Form = Annotated[dict[str, str], Depends(form_of)]
 HOME = "/"
 # A path of this server: two slashes, or a backslash that browsers take for one, would begin another host.
 _OWN_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*", re.ASCII)

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from fastapi import Request
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from costmeter.core.access import Grant
+from costmeter.core.deliveries import Channel
 from costmeter.core.price_book import PriceBook
+from costmeter.store.accounts import Home
+from costmeter.web.posted import Posted
 
 
 class Site(NamedTuple):
     """The pages of one process.
 
-    `reading` gives a snapshot for one answer. `own_user` is the grant of who needs no sign-in, asked with a request;
-    without it everybody signs in. `url` is the public address, where it is known.
+    `reading` gives a snapshot for one answer; `engine` is for what changes something, and `home`, `close_grace` and
+    `channels` are what that goes by; `posted` tells open pages of what is new. `own_user` is the grant of who needs no
+    sign-in, asked with a request; without it everybody signs in. `url` is the public address, where it is known.
     """
 
     reading: Callable[[], AbstractContextManager[Connection]]
     book: PriceBook
     now: Callable[[], datetime]
+    engine: Engine
+    home: Home
+    close_grace: timedelta
+    channels: Callable[[], Mapping[str, Channel]]
+    posted: Posted
     own_user: Callable[[Request], Grant | None] | None = None
     url: str | None = None
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 def page(request: Request, name: str, *, visitor: Visitor | None = None, status: int = 200, **values: Any) -> Response:
     """The answer that a template makes."""
-    shown = _environment().get_template(f"{name}.html.j2").render(path=request.url.path, visitor=visitor, **values)
+    told = {"path": request.url.path, "visitor": visitor, "did": request.query_params.get("did")}
+    shown = _environment().get_template(f"{name}.html.j2").render(**told, **values)
     return Response(shown, status, headers=PAGE, media_type="text/html; charset=utf-8")
 
 

@@ -372,6 +372,7 @@ def test_each_part_of_the_content_makes_another_event(changes: dict[str, Any]) -
         ({"event_id": "e2", "project": "p", "started_at": None}, True),
         ({"model": "deepseek-reasoner"}, False),
         ({"status": "failed", "usage": None}, False),
+        ({"status": "unmetered", "usage": None, "model": "deepseek-reasoner"}, False),
         ({"usage": COUNTS | {"completion_tokens": 117}}, False),
     ],
 )
@@ -394,7 +395,12 @@ def test_two_doors_saw_one_call_where_it_completed_within_an_hour(apart: timedel
 def test_two_unmetered_calls_can_be_one() -> None:
     body = a_body(usage=None, reason="closed early")
     assert read_event(body).is_same_call(read_event(body | {"event_id": "e2"}))
-    assert not read_event(body).is_same_call(read_event(a_body()))
+
+
+def test_a_door_that_was_left_early_says_nothing_against_counts() -> None:
+    body = a_body(usage=None, reason="closed early")
+    assert read_event(body).is_same_call(read_event(a_body()))
+    assert not read_event(a_body()).is_same_call(read_event(body))  # the counts are news
 
 
 class LongWay(str):

@@ -236,6 +236,11 @@ class TestMeasuredAfterUnmetered:
         assert outcome(record(engine, an_event("door-1", response_id="r-1"))) == (0, 1, 0, 0)
         assert post(engine) == 1
 
+    def test_what_was_measured_is_not_unmetered_by_a_door_that_was_left_early(self, engine: Engine) -> None:
+        record(engine, an_event("door-1", response_id="r-1"))
+        assert outcome(record(engine, an_unmetered("door-2", response_id="r-1"))) == (0, 1, 0, 0)
+        assert post(engine) == 1
+
 
 class TestWhatIsStoredAndNotCharged:
     def test_failed_and_unmetered_calls_are_stored_and_never_charged(self, engine: Engine) -> None:

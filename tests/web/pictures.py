@@ -1,9 +1,10 @@
-"""Makes the pictures of the pages in docs/pictures: python -m tests.web.pictures"""
+"""Makes the pictures of the pages in docs/pictures: python -m tests.web.pictures [NAME...]"""
 
 from __future__ import annotations
 
 import io
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -34,8 +35,8 @@ def main() -> None:
 
 
 def _draw(pages: Pages) -> None:
-    key = pages.key("read")
-    call = _call_of_two_credits(pages, key)
+    asked, key = sys.argv[1:], pages.key("admin")
+    shown = {name: path for name, path in _paths(pages, key).items() if not asked or name in asked}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=[*ARGUMENTS])
         for size, (width, height) in SIZES.items():
@@ -43,16 +44,23 @@ def _draw(pages: Pages) -> None:
                 context = browser.new_context(viewport={"width": width, "height": height})
                 page = context.new_page()
                 page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-                page.goto(f"{pages.url}/sign-in?next=/%3Faccount%3Dshop")
+                page.goto(f"{pages.url}/sign-in")
                 page.get_by_label("Key").fill(key)
                 page.get_by_role("button", name="Sign in").click()
                 page.get_by_role("heading", name="Overview").wait_for()
-                _keep(page, f"overview-{size}-{scheme}")
-                if (size, scheme) == ("desktop", "light"):
-                    page.goto(f"{pages.url}/calls/{call}?account=shop")
-                    _keep(page, "call")
+                for name, path in shown.items():
+                    page.goto(f"{pages.url}{path}")
+                    _keep(page, f"{name}-{size}-{scheme}")
                 context.close()
         browser.close()
+
+
+def _paths(pages: Pages, key: str) -> dict[str, str]:
+    """The pages that are drawn, by the names of their pictures."""
+    return {
+        "overview": "/?account=shop",
+        "call": f"/calls/{_call_of_two_credits(pages, key)}?account=shop",
+    }
 
 
 def _call_of_two_credits(pages: Pages, key: str) -> str:
