@@ -189,13 +189,13 @@ def vendor() -> Iterator[Simulator]:
 def test_a_call_through_both_doors_counts_once(
     run: Run, settings: dict[str, str], vendor: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {**settings, "GATEWAY_UPSTREAM": vendor.base_url}
+    settings = {**settings, "GATEWAY_UPSTREAM": vendor.base_url, "GATEWAY_DRAIN": "true"}
     with process("gateway", **settings) as (url, _):
         own = {**settings, "SPOOL_DIR": str(tmp_path / "own")}
         ran = run_program(BOTH_DOORS, url, f"{KEY}-both", folder=tmp_path, **own)
         assert ran.code == 0, ran.err
     monkeypatch.setenv("COSTMETER_DATABASE_URL", settings["DATABASE_URL"])
     found = totals(run)
-    assert (found["calls"], found["failed"], found["unmetered"], found["quarantined"]) == (6, 2, 2, 0)
+    assert (found["calls"], found["failed"], found["unmetered"], found["quarantined"]) == (7, 2, 1, 0)
     whole = [paid.bill.cost for paid in vendor.ledger.calls if not (paid.bill.aborted or paid.bill.fault)]
     assert found["cost"] == format_amount(sum(whole))
