@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from benchmarks import (
     budgets,
     capture,
+    pages,
     posting,
     price_litellm,
     price_quote,
@@ -36,7 +37,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", nargs="?", choices=sorted(BENCHMARKS), help="one benchmark; without it all are run")
     parser.add_argument(
-        "--calls", type=int, help="how many calls bulk, repricing, growth, exports, verifying and watching take"
+        "--calls", type=int, help="how many calls bulk, repricing, growth, exports, pages, verifying and watching take"
     )
     options = parser.parse_args()
     print(f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores{_load()}")
@@ -80,6 +81,10 @@ def _budgets(_: int | None) -> Iterable[str]:
 
 def _growth(calls: int | None) -> Iterable[str]:
     return growth.lines(calls or growth.CALLS)
+
+
+def _pages(calls: int | None) -> Iterable[str]:
+    return pages.lines(calls or pages.CALLS)
 
 
 def _exports(calls: int | None) -> Iterable[str]:
@@ -139,6 +144,7 @@ BENCHMARKS: dict[str, Callable[[int | None], Iterable[str]]] = {
     "reserving": _reserving,
     "growth": _growth,
     "exports": _exports,
+    "pages": _pages,
     "verifying": _verifying,
     "watching": _watching,
     "quarter": _quarter,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Connection, text, update
 
 from benchmarks import traffic
-from costmeter.store import rollups
+from costmeter.prices.read import builtin_book
+from costmeter.store import editions, rollups
 from costmeter.store.engine import in_transaction, open_engine
 from costmeter.store.tables import AccountRow
 
@@ -52,7 +53,7 @@ FROM made
 INSERT INTO charge (account, event_key, completed_at, revision, sign, seq, booked_at, billing_month, status, currency,
   edition, tariff, band, cost_cache_hit, cost_cache_miss, cost_output, cost, granted, topped_up, overdraft, untracked,
   cache_savings, off_peak_savings)
-SELECT :account, event_key, completed_at, 1, 1, n + 1, completed_at, '2025-03', 'priced', 'USD', repeat('0', 64),
+SELECT :account, event_key, completed_at, 1, 1, n + 1, completed_at, '2025-03', 'priced', 'USD', :edition,
   model || '/2025-02-08', band, cost_hit, cost_miss, cost_output, cost_hit + cost_miss + cost_output, 0,
   cost_hit + cost_miss + cost_output, 0, 0, hit * 200000, 0
 FROM made
@@ -68,18 +69,20 @@ SELECT :account, 1 + greatest(:calls, 1), 2, 'charges', 'USD', '2025-03', now(),
 )
 
 
-def fill(url: str, calls: int) -> None:
+def fill(url: str, calls: int, *, projects: int = PROJECTS) -> None:
     """Fill the database of an account that has a credit; its indexes are built after its rows, as a restore does."""
     engine = open_engine(url)
     with engine.begin() as connection:
         connection.execute(text("SET LOCAL synchronous_commit = off"))
         connection.execute(text("SET LOCAL maintenance_work_mem = '1GB'"))
+        editions.keep(connection, builtin_book(), traffic.NOW)
         again = _without_indexes(connection)
-        connection.execute(text(_CALLS), {"calls": calls, "projects": PROJECTS})
+        connection.execute(text(_CALLS), {"calls": calls, "projects": projects})
         for statement in _PRICED.split(";"):
             connection.execute(text(statement))
         for statement in _ROWS:
-            used = {"account": ACCOUNT} | ({"calls": calls} if ":calls" in statement else {})
+            known = {"account": ACCOUNT, "calls": calls, "edition": builtin_book().edition}
+            used = {name: value for name, value in known.items() if f":{name}" in statement}
             connection.execute(text(statement), used)
         connection.execute(text("DROP TABLE made"))
         for statement in again:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from costmeter.core.lessons import MEASURES, Lessons
 from costmeter.prices.read import read_edition
-from costmeter.store.lessons import read_lessons
+from costmeter.store.lessons import read_lessons, read_missed
 from costmeter.store.scope import Scope
 
 
@@ -17,6 +17,12 @@ def month_lessons(connection: Connection, account: str, month: str, project: str
     """What a billing month of an account teaches, perhaps of one project only; see `read_lessons`."""
     where = [] if project is None else [f"project={project}"]
     return read_lessons(connection, Scope.checked(month=month, account=account, where=where), read_edition)
+
+
+def month_missed(connection: Connection, account: str, month: str, project: str | None = None) -> int:
+    """What the cheapest hours would have saved in that month, in units of 10^-12: the lessons' total."""
+    where = [] if project is None else [f"project={project}"]
+    return read_missed(connection, Scope.checked(month=month, account=account, where=where), read_edition)
 
 
 def write_csv(lessons: Lessons, out: TextIO) -> None:

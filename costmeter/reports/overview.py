@@ -11,14 +11,14 @@ from sqlalchemy import Connection
 
 from costmeter.core.errors import DetachedError
 from costmeter.core.lessons import percent
-from costmeter.core.money import format_amount, parse_total
+from costmeter.core.money import format_amount
 from costmeter.core.notice_kinds import KINDS
 from costmeter.core.notices import RAISED, Notice, compose
 from costmeter.core.periods import Period, day_period, format_instant, month_of
 from costmeter.core.price_book import PriceBook
 from costmeter.reports.calls import call_shape, list_calls
 from costmeter.reports.forecast import forecast_report, month_forecast, runway_report
-from costmeter.reports.lessons import month_lessons
+from costmeter.reports.lessons import month_missed
 from costmeter.reports.prices import bands_at
 from costmeter.reports.spend import DOUBTS, spend_report
 from costmeter.store import accounts, alerts, observations
@@ -69,7 +69,9 @@ def overview_report(connection: Connection, view: View, book: PriceBook, now: da
     in_scope = everything.accounts(connection)
     month = min(f"{view.day:%Y-%m}", month_of(now, accounts.shared_zone(in_scope)))
     monthly = replace(everything, period=None, month=month)
-    days = _days(connection, everything, view, day)
+    first = day_period(view.day - timedelta(days=DAYS - 1), view.timezone)
+    recent = replace(everything, period=Period(first.start, day.end))
+    days = _days(connection, recent, view)
     of_month = spend_report(connection, monthly, by=("band",)).as_dict()
     return {
         "day": view.day.isoformat(),
@@ -81,7 +83,7 @@ def overview_report(connection: Connection, view: View, book: PriceBook, now: da
         "forecast": _forecast(connection, monthly, view, in_scope, now),
         "balances": _balances(connection, view, in_scope, now),
         "days": days,
-        "bands": _bands(book, days, view, now),
+        "bands": _bands(connection, recent, book, days, now),
         "concerns": _concerns(connection, view, in_scope, of_month["totals"]),
         "calls": _calls(connection, view, in_scope, day, now),
     }
@@ -91,17 +93,10 @@ def _filters(view: View) -> dict[str, str]:
     return {} if view.project is None else {"project": view.project}
 
 
-def _days(connection: Connection, everything: Scope, view: View, day: Period) -> dict[str, Any] | None:
+def _days(connection: Connection, recent: Scope, view: View) -> dict[str, Any] | None:
     """What was spent on the last days by model or project, and by band."""
-    first = day_period(view.day - timedelta(days=DAYS - 1), view.timezone)
-    period = Period(first.start, day.end)
     try:
-        found = spend_report(
-            connection,
-            replace(everything, period=period),
-            by=("day", *dict.fromkeys((view.by, "model", "band"))),
-            timezone=view.timezone,
-        )
+        found = spend_report(connection, recent, by=("day", view.by, "band"), timezone=view.timezone)
     except DetachedError:
         return None
     return found.as_dict()
@@ -114,8 +109,8 @@ def _savings(
     hits, misses = totals["cache_hit_tokens"], totals["cache_miss_tokens"]
     missed = None
     if len(in_scope) <= MOST:
-        lessons = [month_lessons(connection, one.account, month, view.project).as_dict() for one in in_scope]
-        missed = format_amount(sum(parse_total(one["totals"]["off_peak_missed"]) for one in lessons))
+        each = (month_missed(connection, one.account, month, view.project) for one in in_scope)
+        missed = format_amount(sum(each))
     return {
         "cache_hit_percent": percent(hits, hits + misses),
         "cache_savings": totals["cache_savings"],
@@ -143,11 +138,16 @@ def _balances(
     return [{"account": one.account, **runway_report(connection, one, now)} for one in in_scope]
 
 
-def _bands(book: PriceBook, days: dict[str, Any] | None, view: View, now: datetime) -> list[dict[str, Any]]:
+def _bands(
+    connection: Connection, recent: Scope, book: PriceBook, days: dict[str, Any] | None, now: datetime
+) -> list[dict[str, Any]]:
     """The bands of the models that were used on the last days."""
-    if days is None or view.currency is None:
+    if days is None or recent.currency is None:
         return []
-    return bands_at(book, {row["model"] for row in days["rows"] if row["model"]}, view.currency, now)
+    rows = days["rows"]
+    if "model" not in days["by"]:
+        rows = spend_report(connection, recent, by=("model",)).as_dict()["rows"]
+    return bands_at(book, {row["model"] for row in rows if row["model"]}, recent.currency, now)
 
 
 def _concerns(

@@ -17,7 +17,7 @@ from costmeter.store import editions
 from costmeter.store.accounts import Account
 from costmeter.store.events import CHUNK, of_one_event
 from costmeter.store.scope import Scope
-from costmeter.store.sums import read_sums
+from costmeter.store.sums import each_sum, read_sums
 from costmeter.store.tables import ChargeRow, EventRow
 
 _SUMMED = ("cost", "cache_savings", "off_peak_savings")  # what a rollup has of MONEY
@@ -31,38 +31,76 @@ def read_lessons(connection: Connection, scope: Scope, read_edition: Reader) -> 
     Amounts are exact: sums of charges, and for what was missed the rates of the editions that charged them. Raises
     DetachedError where calls of the month are detached; without those of the month before nothing is compared.
     """
-    if scope.month is None or scope.account is None:
-        raise InputError("month", scope.month, "the lessons are those of one month of one account; give both")
-    (account,) = scope.accounts(connection)
-    rows: dict[Group, dict[str, int]] = {}
+    account = _account(connection, scope)
     missed_by = _Missed(connection, account, read_edition)
-    for record in read_sums(connection, scope, [account], ("project", "model", "band", "day"), account.timezone):
+    in_all = missed_by.learn(scope)
+    rows: dict[Group, dict[str, int]] = {}
+    for record in read_sums(connection, scope, [account], ("project", "model", "band"), account.timezone):
         row = rows.setdefault(Group(record["project"], record["model"]), dict.fromkeys((*COUNTS, *MONEY), 0))
         for name in (*COUNTS, *_SUMMED):
             row[name] += record[name]
-        if record["band"] is not None:  # what has no price has no band
-            row["off_peak_missed"] += missed_by.sums(record)
+        each = in_all.get((record["model"], record["band"]))
+        row["off_peak_missed"] += _times(each, record) if each else 0
+    for group, amount in missed_by.of_days(scope, in_all):
+        rows[group]["off_peak_missed"] += amount
     for group, amount in missed_by.single_calls(scope):
         rows[group]["off_peak_missed"] += amount
-    return Lessons(account.account, scope.month, account.currency, rows, _before(connection, scope))
+    return Lessons(account.account, scope.month or "", account.currency, rows, _before(connection, scope))
+
+
+def read_missed(connection: Connection, scope: Scope, read_edition: Reader) -> int:
+    """What the lessons of a month of one account have as `off_peak_missed` in their totals."""
+    missed_by = _Missed(connection, _account(connection, scope), read_edition)
+    missed_by.learn(scope)
+    return missed_by.by_days + sum(amount for _, amount in missed_by.single_calls(scope))
+
+
+def _account(connection: Connection, scope: Scope) -> Account:
+    if scope.month is None or scope.account is None:
+        raise InputError("month", scope.month, "the lessons are those of one month of one account; give both")
+    (account,) = scope.accounts(connection)
+    return account
 
 
 class _Missed:
-    """What calls cost more than in the cheapest bands of their tariffs: by their sums where those can tell."""
+    """What calls cost more than in the cheapest bands of their tariffs: by their sums where those can tell.
+
+    What a token missed depends on name, band and day, and is nearly always the same on all days of a month: then the
+    sums of the month tell, and only else those of its days.
+    """
 
     def __init__(self, connection: Connection, account: Account, read_edition: Reader) -> None:
         self._connection, self._account = connection, account
         self._books = [read_edition(text) for text in editions.texts(connection)]
         self._each: dict[tuple[str, str, str], Tokens | None] = {}
+        self.by_days = 0  # what was missed in all, but for days whose sums cannot tell
 
-    def sums(self, record: Mapping[str, Any]) -> int:
-        """What the calls of a model and a band on one day missed; 0 where only they themselves can tell."""
-        key = (record["model"], record["band"], record["day"])
-        if key not in self._each:
-            model, band, day = key
-            self._each[key] = excess_between(self._books, model, self._account.currency, band, self._period(day))
-        each = self._each[key]
-        return sum(more * record[name] for more, name in zip(each, _TOKENS, strict=True)) if each else 0
+    def learn(self, scope: Scope) -> dict[tuple[str, str], Tokens]:
+        """What each token missed of the names and bands in scope, where it is the same on all days."""
+        of_days: dict[tuple[str, str], set[Tokens | None]] = {}
+        for record in self._sums(scope, ("model", "band", "day")):
+            model, band, day = (record[name] for name in ("model", "band", "day"))
+            each = excess_between(self._books, model, self._account.currency, band, self._period(day))
+            self._each[model, band, day] = each
+            self.by_days += _times(each, record) if each else 0
+            of_days.setdefault((model, band), set()).add(each)
+        return {key: each for key, (each, *more) in of_days.items() if each is not None and not more}
+
+    def of_days(self, scope: Scope, in_all: Mapping[tuple[str, str], Tokens]) -> Iterator[tuple[Group, int]]:
+        """What was missed day by day by the names whose bands are not in `in_all`."""
+        changed = {model for model, band, _ in self._each if (model, band) not in in_all}
+        for model in sorted(changed):
+            where = {**scope.where, "model": model}
+            for record in self._sums(replace(scope, where=where), ("project", "model", "band", "day")):
+                band, day = record["band"], record["day"]
+                each = None if (model, band) in in_all else self._each[model, band, day]
+                if each:
+                    yield Group(record["project"], model), _times(each, record)
+
+    def _sums(self, scope: Scope, by: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+        """The sums of what has a price: what has none has no band."""
+        found = each_sum(self._connection, scope, [self._account], by, self._account.timezone)
+        return (record for record in found if record["band"] is not None)
 
     def single_calls(self, scope: Scope) -> Iterator[tuple[Group, int]]:
         """What calls missed whose sums could not tell; a reversal takes back what its charge missed."""
@@ -93,6 +131,10 @@ class _Missed:
             for one in (first, first + timedelta(days=1))
         )
         return Period(start, end)
+
+
+def _times(each: Tokens, record: Mapping[str, Any]) -> int:
+    return sum(more * record[name] for more, name in zip(each, _TOKENS, strict=True))
 
 
 def _before(connection: Connection, scope: Scope) -> dict[Group, int] | None:

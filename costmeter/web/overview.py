@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -22,13 +22,14 @@ OFF_PEAK = "off_peak"
 
 
 class Part(NamedTuple):
-    """What one model or project cost on one day in one band."""
+    """What one model or project cost on one day in one band; or all that have no name in the chart together."""
 
     day: str
     name: str | None
     band: str | None
     calls: int
     cost: str
+    are_others: bool = False
 
 
 class Series(NamedTuple):
@@ -74,33 +75,39 @@ def overview(request: Request) -> Response:
 
 def days_chart(rows: Sequence[Mapping[str, Any]], view: View) -> DaysChart:
     """The chart of a report by day, model or project, and band: what cost the most by name, the rest together."""
-    parts = _parts(rows, view.by)
     costs: dict[str | None, int] = {}
-    for part in parts:
-        costs[part.name] = costs.get(part.name, 0) + parse_total(part.cost)
+    for row in rows:
+        costs[row[view.by]] = costs.get(row[view.by], 0) + parse_total(row["cost"])
     ordered = sorted(costs, key=lambda name: (-costs[name], name or ""))
-    named, others = ordered[:SERIES], ordered[SERIES:]
-    priced = {part.name for part in parts if part.band is not None}
-    series = [Series(name, 0, format_amount(costs[name]), name in priced) for name in named]
+    places = {name: place for place, name in enumerate(ordered[:SERIES])}
+    others = ordered[SERIES:]
+    priced = {row[view.by] for row in rows if row["band"] is not None}
+    series = [Series(name, 0, format_amount(costs[name]), name in priced) for name in places]
     if others:
         series.append(Series(None, len(others), format_amount(sum(costs[name] for name in others))))
-    days = [(view.day - timedelta(days=ago)).isoformat() for ago in reversed(range(DAYS))]
+    parts = _parts(rows, view.by, places)
     bars = [
-        Bar(part.day, min(ordered.index(part.name), SERIES), part.band == OFF_PEAK, part.cost)
+        Bar(part.day, SERIES if part.are_others else places[part.name], part.band == OFF_PEAK, part.cost)
         for part in parts
         if part.cost != "0.00"
     ]
+    days = [(view.day - timedelta(days=ago)).isoformat() for ago in reversed(range(DAYS))]
     total = format_amount(sum(costs.values()))
     return DaysChart(stacked_days(days, bars), series, parts, total, days[0], days[-1])
 
 
-def _parts(rows: Sequence[Mapping[str, Any]], by: str) -> list[Part]:
-    """The rows without the models that a chart by project does not tell apart; the newest day first."""
-    sums: dict[tuple[str, str | None, str | None], tuple[int, int]] = {}
+def _parts(rows: Sequence[Mapping[str, Any]], by: str, named: Collection[str | None]) -> list[Part]:
+    """The rows, those without a name in the chart summed by day and band; the newest day first, the others last."""
+    sums: dict[tuple[str, bool, str | None, str | None], tuple[int, int]] = {}
     for row in rows:
-        key = (row["day"], row[by], row["band"])
+        is_named = row[by] in named
+        key = (row["day"], not is_named, row[by] if is_named else None, row["band"])
         calls, cost = sums.get(key, (0, 0))
         sums[key] = (calls + row["calls"], cost + parse_total(row["cost"]))
-    ordered = sorted(sums, key=lambda key: (key[1] or "", key[2] or ""))
+    ordered = sorted(sums, key=lambda key: (key[1], key[2] or "", key[3] or ""))
     ordered.sort(key=lambda key: key[0], reverse=True)
-    return [Part(*key, sums[key][0], format_amount(sums[key][1])) for key in ordered]
+    return [
+        Part(day, name, band, sums[key][0], format_amount(sums[key][1]), are_others)
+        for key in ordered
+        for day, are_others, name, band in [key]
+    ]

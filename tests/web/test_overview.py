@@ -247,3 +247,20 @@ def test_more_accounts_than_are_told_together(bare: Pages) -> None:
     assert page.count("Choose an account") == 2
     assert Read(page).amount("month") == "3.60"
     assert Read(browser.get("/", params={"account": "a3"}).text).amount("month") == "0.60"
+
+
+def test_projects_beyond_those_with_a_colour_are_told_together(bare: Pages) -> None:
+    calls = [
+        an_event(f"c{n}", "2026-11-17T12:00:00Z", project=f"p{n}", model="deepseek-flash", output=n * 100_000)
+        for n in range(1, 11)
+    ]
+    record_and_post(bare.engine, *calls, now=NOW)
+    page = bare.browser(bare.key("read")).get("/", params={"by": "project"}).text
+    assert "3 others" in page
+    *rows, total = Read(page).body("days-table")
+    told = bare.api(bare.key("read")).get("/v1/reports/spend", params={"month": "2026-11", "by": "project"}).json()
+    cost = {row["project"]: row["cost"] for row in told["rows"]}
+    assert {row[1]: row[-1] for row in rows[:-1]} == {f"p{n}": cost[f"p{n}"] for n in range(4, 11)}
+    rest = format_amount(sum(parse_total(cost[f"p{n}"]) for n in (1, 2, 3)))
+    assert rows[-1][1:] == ["others", "Off-peak", "3", rest]
+    assert total[-1] == told["totals"]["cost"]
