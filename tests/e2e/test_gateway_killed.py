@@ -19,7 +19,7 @@ from tests.gateway.raw import Listener, read_request, until
 
 FIRST = b'data: {"id":"%b","model":"deepseek-flash","choices":[{"delta":{"content":"a"},"finish_reason":null}]}\n\n'
 LAST = b'data: {"id":"%b","model":"deepseek-flash","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}\n\n'
-CALLS = 5
+CALLS, MOST = 5, 200
 
 
 class Holding(Listener):
@@ -122,6 +122,25 @@ def away(path: Path) -> Iterator[None]:
     yield
     path.rmdir()
     shutil.move(kept, path)
+
+
+def test_two_processes_both_answer(vendor: Holding, postgres_url: str, tmp_path: Path) -> None:
+    """Each process keeps the calls that it is answering in a lane of its own."""
+    gateways = Gateways(vendor.base_url, postgres_url, tmp_path)
+    with gateways.one("--workers", "2") as process:
+        begun = [gateways.begin()]
+        while len(begun) < MOST and len(filled(tmp_path / "spool")) < 2:
+            begun.append(gateways.begin())
+        vendor.let.set()
+        assert all(b"DONE" in rest(one) for one in begun)
+        gateways.end(process)
+    assert gateways.books() == [("ok", None, True)] * len(begun)
+    assert 2 <= len(begun) < MOST
+
+
+def filled(spool: Path) -> set[Path]:
+    """The lanes that hold something."""
+    return {path.parent for path in spool.rglob("*.ndjson") if path.stat().st_size}
 
 
 def test_two_processes_share_the_port_and_the_books(postgres_url: str, tmp_path: Path) -> None:
