@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
+from heapq import merge
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, func, select
@@ -13,6 +16,7 @@ from costmeter.core.ledger import GRANTED, OVERDRAFT, TOPPED_UP, UNTRACKED, USAG
 from costmeter.store import freezes, rollups
 from costmeter.store.accounts import Account
 from costmeter.store.checkpoints import START
+from costmeter.store.rollups import Slot
 from costmeter.store.tables import DayRow, EntryRow, LineRow, QuarterRow
 from costmeter.store.types import join_halves, sum_halves
 
@@ -49,12 +53,36 @@ def rollup_findings(connection: Connection, account: Account, *, full: bool) -> 
 
 
 def _rows_that_differ(connection: Connection, account: Account, month: str) -> Iterator[str]:
-    quarters = rollups.of_charges(connection, account.account, month)
-    for table, fresh in ((QuarterRow, quarters), (DayRow, rollups.by_day(quarters, account.timezone))):
-        kept = rollups.kept(connection, table, account.account, month)
-        for slot in sorted(kept.keys() | fresh.keys()):
-            if kept.get(slot) != fresh.get(slot):
-                yield f"{table.__tablename__} has {kept.get(slot)} in {tuple(slot)}, its charges give {fresh.get(slot)}"
+    days: dict[Slot, list[int]] = {}
+
+    def quarters() -> Iterator[tuple[Slot, list[int]]]:
+        for slot, sums in rollups.of_charges(connection, account.account, month):
+            rollups.add_to_day(days, slot, sums, account.timezone)
+            yield slot, sums
+
+    kept = rollups.kept(connection, QuarterRow, account.account, month)
+    yield from _differences(QuarterRow.__tablename__, kept, quarters())
+    kept = rollups.kept(connection, DayRow, account.account, month)
+    yield from _differences(DayRow.__tablename__, kept, sorted(days.items()))
+
+
+def _differences(
+    name: str, kept: Iterable[tuple[Slot, list[int]]], fresh: Iterable[tuple[Slot, list[int]]]
+) -> Iterator[str]:
+    """What differs between two rollups that both come in order of time."""
+    rows = merge(_of_side(0, kept), _of_side(1, fresh), key=itemgetter(0))
+    for _, found in groupby(rows, key=itemgetter(0)):
+        at_once: tuple[dict[Slot, list[int]], dict[Slot, list[int]]] = ({}, {})
+        for _, side, slot, sums in found:
+            at_once[side][slot] = sums
+        for slot in sorted(at_once[0].keys() | at_once[1].keys()):
+            is_kept, must_be = (one.get(slot) for one in at_once)
+            if is_kept != must_be:
+                yield f"{name} has {is_kept} in {tuple(slot)}, its charges give {must_be}"
+
+
+def _of_side(side: int, rows: Iterable[tuple[Slot, list[int]]]) -> Iterator[tuple[int | str, int, Slot, list[int]]]:
+    return ((slot.at, side, slot, sums) for slot, sums in rows)
 
 
 def _months(connection: Connection, table: rollups.Table, account: str) -> dict[str, dict[str, int]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from functools import cache, lru_cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -42,6 +43,7 @@ STATES: Mapping[str, ColumnElement[bool]] = {
 }
 COUNTS = ("calls", *STATES, *TOKENS)  # what a row sums in one column; an amount takes two
 SUMS = (*COUNTS, *AMOUNTS)
+CHUNK = 10_000  # rows that are in memory at once
 Table = type[QuarterRow] | type[DayRow]
 
 
@@ -91,21 +93,38 @@ def by_day(quarters: Mapping[Slot, Sequence[int]], timezone: str) -> dict[Slot, 
     """The sums of quarter hours as those of days of a time zone."""
     days: dict[Slot, list[int]] = {}
     for slot, sums in quarters.items():
-        day = slot._replace(at=day_of(int(slot.at), timezone).isoformat())
-        before = days.get(day)
-        days[day] = list(sums) if before is None else [a + b for a, b in zip(before, sums, strict=True)]
+        add_to_day(days, slot, sums, timezone)
     return days
 
 
+def add_to_day(days: dict[Slot, list[int]], slot: Slot, sums: Sequence[int], timezone: str) -> None:
+    """Add the sums of a quarter hour to those of its day."""
+    day = slot._replace(at=day_of(int(slot.at), timezone).isoformat())
+    before = days.get(day)
+    days[day] = list(sums) if before is None else [a + b for a, b in zip(before, sums, strict=True)]
+
+
 def rebuild(connection: Connection, account: str, timezone: str) -> None:
-    """Sum an account's charges anew, one billing month after the other; the account must be locked."""
+    """Sum an account's charges anew, one billing month after the other; the account must be locked.
+
+    Quarter hours are written as they come: of a month of many projects there are millions.
+    """
     for table in (QuarterRow, DayRow):
         connection.execute(delete(table).where(table.account == account))
     for month in months(connection, account):
-        batch, quarters = Batch(connection), of_charges(connection, account, month)
-        batch.add(QuarterRow, _rows(account, quarters, "quarter"))
-        batch.add(DayRow, _rows(account, by_day(quarters, timezone), "day"))
-        batch.write()
+        days: dict[Slot, list[int]] = {}
+        summed = of_charges(connection, account, month)
+        while quarters := dict(islice(summed, CHUNK)):
+            for slot, sums in quarters.items():
+                add_to_day(days, slot, sums, timezone)
+            _write(connection, QuarterRow, _rows(account, quarters, "quarter"))
+        _write(connection, DayRow, _rows(account, days, "day"))
+
+
+def _write(connection: Connection, table: Table, rows: Iterator[dict[str, Any]]) -> None:
+    batch = Batch(connection)
+    batch.add(table, rows)
+    batch.write()
 
 
 def months(connection: Connection, account: str) -> list[str]:
@@ -114,13 +133,12 @@ def months(connection: Connection, account: str) -> list[str]:
     return list(connection.scalars(select(EntryRow.billing_month).where(*booked).distinct().order_by("billing_month")))
 
 
-def of_charges(connection: Connection, account: str, month: str) -> dict[Slot, list[int]]:
-    """What the rollup by quarter hours of a billing month must be, by the charges themselves."""
-    found = {}
-    for row in connection.execute(_of_charges(connection.dialect.name), {"of_account": account, "in_month": month}):
-        at, texts = int(row[0]), [text or "" for text in row[1:5]]
-        found[Slot(month, at, *texts)] = exact_sums(row[5:])
-    return found
+def of_charges(connection: Connection, account: str, month: str) -> Iterator[tuple[Slot, list[int]]]:
+    """What the rollup by quarter hours of a billing month must be, by the charges themselves; in order of time."""
+    asked = {"of_account": account, "in_month": month}
+    rows = connection.execute(_of_charges(connection.dialect.name), asked, execution_options={"yield_per": CHUNK})
+    for row in rows:
+        yield Slot(month, int(row[0]), *(text or "" for text in row[1:5])), exact_sums(row[5:])
 
 
 @cache
@@ -133,6 +151,7 @@ def _of_charges(dialect: str) -> Select[*tuple[Any, ...]]:
         .join(EventRow, of_one_event(ChargeRow, EventRow))
         .where(ChargeRow.account == bindparam("of_account"), ChargeRow.billing_month == bindparam("in_month"))
         .group_by(*named)
+        .order_by(named[0])
     )
 
 
@@ -150,17 +169,14 @@ def exact_sums(row: Sequence[Any]) -> list[int]:
     return [*(int(count or 0) for count in row[:plain]), *halves]
 
 
-def kept(connection: Connection, table: Table, account: str, month: str) -> dict[Slot, list[int]]:
-    """The rollup of a billing month as it is kept."""
+def kept(connection: Connection, table: Table, account: str, month: str) -> Iterator[tuple[Slot, list[int]]]:
+    """The rollup of a billing month as it is kept, in order of time."""
     keys = len(Slot._fields) - 1
     first = keys + len(COUNTS)
-    return {
-        Slot(month, *row[:keys]): [
-            *row[keys:first],
-            *(join_halves(*row[half : half + 2]) for half in range(first, len(row), 2)),
-        ]
-        for row in connection.execute(_kept(table), {"of_account": account, "in_month": month})
-    }
+    asked = {"of_account": account, "in_month": month}
+    for row in connection.execute(_kept(table), asked, execution_options={"yield_per": CHUNK}):
+        amounts = (join_halves(*row[half : half + 2]) for half in range(first, len(row), 2))
+        yield Slot(month, *row[:keys]), [*row[keys:first], *amounts]
 
 
 @cache
@@ -169,7 +185,9 @@ def _kept(table: Table) -> Select[*tuple[Any, ...]]:
     keys = (getattr(table, grain), table.project, table.api_key, table.model, table.band)
     halves = [getattr(table, f"{name}_{half}") for name in AMOUNTS for half in ("high", "low")]
     query = select(*keys, *(getattr(table, name) for name in COUNTS), *halves)
-    return query.where(table.account == bindparam("of_account"), table.billing_month == bindparam("in_month"))
+    return query.where(table.account == bindparam("of_account"), table.billing_month == bindparam("in_month")).order_by(
+        keys[0]
+    )
 
 
 def quarter(dialect: str, at: Any = ChargeRow.completed_at) -> ColumnElement[int]:
