@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,17 @@ def test_what_there_is_not_says_so_on_a_page(browser: Browser, path: str, status
     answer = browser.get(path)
     assert (answer.status_code, says in answer.text) == (status, True), answer.text
     assert "<h1>" in answer.text
+
+
+def test_without_what_makes_a_pdf_the_page_says_what_to_install(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    answer = browser.get("/statements/shop/2026-10.pdf")
+    assert answer.status_code == 501
+    assert "This is not installed here" in answer.text
+    assert "pip install &#39;costmeter[finance]&#39;" in answer.text
+    assert browser.get("/statements/shop/2026-10.csv").status_code == 200
 
 
 def test_who_sees_what(closed: Pages) -> None:
