@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from itertools import chain, islice
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -13,12 +11,12 @@ from starlette.responses import StreamingResponse
 from costmeter.api import models
 from costmeter.api.access import Reader, Serving
 from costmeter.api.scopes import From, Text, To, Where
-from costmeter.api.service import STREAM_SECONDS, Service
-from costmeter.exports.content import Content
+from costmeter.api.service import Service
+from costmeter.exports.download import open_download
 from costmeter.exports.export import Export
 from costmeter.exports.focus import focus_export
 from costmeter.exports.focus_format import Mode, Version
-from costmeter.exports.format import MEDIA_TYPES, Format, parts
+from costmeter.exports.format import MEDIA_TYPES, Format
 from costmeter.exports.kinds import EXPORTS
 from costmeter.reports.asked import scope_within
 from costmeter.store.scope import Scope
@@ -68,21 +66,8 @@ def focus(
 
 
 def _streamed(service: Service, export: Export, scope: Scope, form: Format, excel: str | None) -> Response:
-    file = _parts(service, export, scope, form, excel)
-    first = next(file)  # what is refused is refused before the answer begins
-    name = f"{export.name}-{scope.month}.{form}" if scope.month else f"{export.name}.{form}"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
-    return StreamingResponse(chain([first], file), media_type=MEDIA_TYPES[form], headers=headers)
-
-
-def _parts(service: Service, export: Export, scope: Scope, form: Format, excel: str | None) -> Iterator[bytes]:
-    """The file; its first part comes once the first rows are read, so that what fails at once fails before it."""
-    with (
-        service.reading(STREAM_SECONDS) as connection,
-        closing(parts(Content(connection, export, scope), form, excel)) as file,
-    ):
-        yield b"".join(islice(file, 2))  # a header, and rows
-        yield from file
+    file = open_download(service.reading, export, scope, form, excel)
+    return StreamingResponse(file.parts, media_type=file.media_type, headers=file.headers)
 
 
 for kind in EXPORTS.values():

@@ -23,7 +23,6 @@ from costmeter.store.accounts import Home
 from costmeter.store.engine import reading
 
 READ_SECONDS = 120.0
-STREAM_SECONDS = 3_600.0  # a file goes as fast as its reader takes it
 KNOWN_SECONDS = 1.0  # a revoked key is refused after at most this
 KNOWN_KEYS = 1_000
 LOCAL = Grant("local user", (ADMIN,))

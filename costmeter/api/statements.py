@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
@@ -13,18 +11,14 @@ from costmeter.api import models
 from costmeter.api.access import Finance, Reader, Serving
 from costmeter.api.answers import Json, kept
 from costmeter.api.statement_models import Closed, Statement
-from costmeter.exports.statement_page import statement_html, statement_pdf
-from costmeter.reports.statements import closing_shape, full_shape, statement_shape, write_statement_csv
+from costmeter.exports.statement_file import STATEMENT_FILES
+from costmeter.reports.statements import closing_shape, full_shape, statement_shape
 from costmeter.services.close_month import close_month
 
 router = APIRouter(prefix="/v1/statements", tags=["statements"])
 _FILE = {"schema": {"type": "string", "format": "binary"}}
 _CONTENT: dict[str, Any] = dict.fromkeys(("text/csv", "text/html", "application/pdf"), _FILE)
 _OVERRIDE: dict[str, Any] = {"override": "the two unpriced calls are of a preview and are priced next month"}
-_PAGES: dict[str, tuple[str, Callable[[dict[str, Any]], str | bytes]]] = {
-    "html": ("text/html", statement_html),
-    "pdf": ("application/pdf", statement_pdf),
-}
 
 
 class Close(BaseModel):
@@ -56,17 +50,11 @@ def statement(
 ) -> Response:
     """What the account had, what came and went, and what it has; that of a closed month never changes."""
     name = grant.whole_account(account)
-    read = full_shape if format in _PAGES else statement_shape
+    file = STATEMENT_FILES[format]
+    read = full_shape if file.has_lessons else statement_shape
     with service.reading() as connection:
         shape = read(connection, name, month, service.now())
-    if format == "json":
-        return kept(request, Json(shape))
-    if format in _PAGES:
-        media_type, render = _PAGES[format]
-        return kept(request, Response(render(shape), media_type=media_type))
-    out = io.StringIO()
-    write_statement_csv(shape, out)
-    return kept(request, Response(out.getvalue(), media_type="text/csv"))
+    return kept(request, Response(file.render(shape), media_type=file.media_type))
 
 
 @router.post(

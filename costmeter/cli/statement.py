@@ -17,7 +17,8 @@ from costmeter.cli.options import Account, AnyAccount, AsJson, By, decided_by
 from costmeter.cli.output import output_file, print_json, print_line, print_note, print_table
 from costmeter.core.errors import FrozenError, NotClosableError
 from costmeter.core.events import DEFAULT_ACCOUNT
-from costmeter.reports.statements import closing_shape, full_shape, statement_shape, write_statement_csv
+from costmeter.exports.statement_csv import write_statement_csv
+from costmeter.reports.statements import closing_shape, full_shape, statement_shape
 from costmeter.services.close_month import close_month
 from costmeter.store import journal
 

@@ -8,16 +8,30 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select
 
 from costmeter.core.periods import format_instant, month_after, month_period
-from costmeter.store import charges, closings, observations, quarantine
+from costmeter.store import charges, closings, journal, observations, quarantine
 from costmeter.store.accounts import Account
-from costmeter.store.tables import EntryRow, PendingRow, QuarantineRow
+from costmeter.store.tables import PendingRow, QuarantineRow
+
+# What is looked at before a month is closed, in this order.
+CHECKS = ("order", "time", "frozen", "unpriced", "provisional", "quarantined", "unposted", "differences")
+_DOUBTS = {
+    "unpriced": "unpriced (a price book that has their model, then costmeter reprice)",
+    "provisional": "provisional (a price book with the published calendar, then costmeter reprice)",
+    "quarantined": "in quarantine (costmeter quarantine list)",
+    "unposted": "not posted yet (costmeter flush)",
+}
 
 
 class Blocker(NamedTuple):
-    """One thing that stands against it; what is final cannot be overridden."""
+    """One thing that stands against it, and which of CHECKS found it; what is final cannot be overridden.
 
+    `month` is the one that is to be closed before, where it is that.
+    """
+
+    check: str
     text: str
     is_final: bool = False
+    month: str | None = None
 
 
 def blockers(connection: Connection, account: Account, month: str, *, grace: timedelta, now: datetime) -> list[Blocker]:
@@ -25,34 +39,36 @@ def blockers(connection: Connection, account: Account, month: str, *, grace: tim
     found = [*_order(connection, account, month), *_time(account, month, grace, now)]
     if account.frozen_at is not None:
         since = format_instant(account.frozen_at)
-        found.append(Blocker(f"the account is frozen since {since} (costmeter account show)", is_final=True))
+        found.append(Blocker("frozen", f"the account is frozen since {since} (costmeter account show)", is_final=True))
     found += _doubts(connection, account, month)
     if differences := len(observations.open_differences(connection, account.account, now)):
         word = "observation differs" if differences == 1 else "observations differ"
-        found.append(Blocker(f"{differences:,} {word} from the books (costmeter reconcile list)"))
+        found.append(Blocker("differences", f"{differences:,} {word} from the books (costmeter reconcile list)"))
     return found
 
 
 def _order(connection: Connection, account: Account, month: str) -> list[Blocker]:
     """Months are closed one after the other, from the first of the books on: each begins with what the last left."""
     newest = closings.newest(connection, account.account)
-    first = connection.scalar(select(func.min(EntryRow.billing_month)).where(EntryRow.account == account.account))
+    first = journal.first_month(connection, account.account)
     due = month_after(newest.month) if newest else first
     if due is None:
-        return [Blocker("nothing is booked in this account yet", is_final=True)]
+        return [Blocker("order", "nothing is booked in this account yet", is_final=True)]
     if month < due:
-        return [Blocker(f"the books of this account begin with {first}", is_final=True)]
-    return [Blocker(f"{due} comes first (costmeter close {due})", is_final=True)] if month > due else []
+        return [Blocker("order", f"the books of this account begin with {first}", is_final=True)]
+    if month > due:
+        return [Blocker("order", f"{due} comes first (costmeter close {due})", is_final=True, month=due)]
+    return []
 
 
 def _time(account: Account, month: str, grace: timedelta, now: datetime) -> list[Blocker]:
     _, end = month_period(month, account.timezone)
     assert end is not None
     if now < end:
-        return [Blocker(f"the month ends at {format_instant(end)}", is_final=True)]
+        return [Blocker("time", f"the month ends at {format_instant(end)}", is_final=True)]
     if now < end + grace:
         until = format_instant(end + grace)
-        return [Blocker(f"late calls are waited for until {until} (COSTMETER_CLOSE_GRACE_HOURS)")]
+        return [Blocker("time", f"late calls are waited for until {until} (COSTMETER_CLOSE_GRACE_HOURS)")]
     return []
 
 
@@ -64,12 +80,12 @@ def _doubts(connection: Connection, account: Account, month: str) -> list[Blocke
     unposted = connection.scalar(waiting.where(PendingRow.account == account.account, PendingRow.completed_at < end))
     items = (QuarantineRow.account == account.account, QuarantineRow.billing_month <= month)
     counts = {
-        "unpriced (a price book that has their model, then costmeter reprice)": states.get("unpriced", 0),
-        "provisional (a price book with the published calendar, then costmeter reprice)": states.get("provisional", 0),
-        "in quarantine (costmeter quarantine list)": quarantine.count(connection, None, *items),
-        "not posted yet (costmeter flush)": unposted or 0,
+        "unpriced": states.get("unpriced", 0),
+        "provisional": states.get("provisional", 0),
+        "quarantined": quarantine.count(connection, None, *items),
+        "unposted": unposted or 0,
     }
-    return [Blocker(f"{_calls(count)} {what}") for what, count in counts.items() if count]
+    return [Blocker(name, f"{_calls(count)} {_DOUBTS[name]}") for name, count in counts.items() if count]
 
 
 def _calls(count: int) -> str:

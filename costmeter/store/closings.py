@@ -44,6 +44,12 @@ def of_account(connection: Connection, account: str) -> list[Closing]:
     return [Closing(*row) for row in connection.execute(query)]
 
 
+def between(connection: Connection, account: str, first: str, last: str) -> dict[str, Closing]:
+    """The closings of the months from one to another, that one too."""
+    query = select(*_COLUMNS).where(ClosingRow.account == account, ClosingRow.month.between(first, last))
+    return {row.month: Closing(*row) for row in connection.execute(query)}
+
+
 def get(connection: Connection, account: str, month: str) -> Closing | None:
     """The closing of a month; None while it is open."""
     query = select(*_COLUMNS).where(ClosingRow.account == account, ClosingRow.month == month)

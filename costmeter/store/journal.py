@@ -91,6 +91,11 @@ def accounts_in(connection: Connection, month: str) -> list[str]:
     return list(connection.scalars(query.order_by(EntryRow.account)))
 
 
+def first_month(connection: Connection, account: str) -> str | None:
+    """The billing month that an account's books begin with; None while nothing is booked."""
+    return connection.scalar(select(func.min(EntryRow.billing_month)).where(EntryRow.account == account))
+
+
 def closed_months(connection: Connection, names: Collection[str]) -> dict[str, str]:
     """The last closed month of each of these accounts that has one; those before it are closed with it."""
     where = (among(connection, PeriodRow.account, names), PeriodRow.state == "closed")

@@ -76,6 +76,16 @@ def opening_balance(connection: Connection, account: str, month: str) -> Pair:
     return _pair(_sums(connection, lines.group_by(LineRow.journal_account)))
 
 
+def moved_by_month(connection: Connection, account: str, first: str) -> dict[str, Pair]:
+    """What was booked in each billing month from one on; a month in which nothing was is not there."""
+    lines = _lines().add_columns(EntryRow.billing_month).where(LineRow.account == account)
+    lines = lines.where(EntryRow.billing_month >= first)
+    found: dict[str, dict[str, int]] = {}
+    for name, high, low, month in connection.execute(lines.group_by(LineRow.journal_account, EntryRow.billing_month)):
+        found.setdefault(month, {})[name] = join_halves(high, low)
+    return {month: _pair(sums) for month, sums in found.items()}
+
+
 def read_usage(connection: Connection, account: str, month: str) -> list[Usage]:
     """The charges that were booked in a billing month, summed by everything that a statement asks for."""
     found = []

@@ -17,8 +17,11 @@ from costmeter.core.errors import (
     CostmeterError,
     DetachedError,
     ForbiddenError,
+    FrozenError,
     InputError,
+    NotClosableError,
     NotFoundError,
+    SetupError,
 )
 from costmeter.web.access import SignInFirst
 from costmeter.web.headers import PAGE
@@ -30,7 +33,15 @@ _STATUS: dict[type[CostmeterError], int] = {
     NotFoundError: 404,
     ForbiddenError: 403,
     DetachedError: 409,
+    FrozenError: 409,
+    NotClosableError: 409,
+    SetupError: 501,
 }
+
+
+def status_of(error: CostmeterError) -> int:
+    """The HTTP status of an error that costmeter raised on purpose."""
+    return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 503)
 
 
 class PageRoute(APIRoute):
@@ -45,8 +56,7 @@ class PageRoute(APIRoute):
             except SignInFirst:
                 return _to_sign_in(request)
             except CostmeterError as error:
-                status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 503)
-                return _error(request, status, str(error))
+                return _error(request, status_of(error), str(error))
             except HTTPException as error:
                 return _error(request, error.status_code, str(error.detail))
             except SQLAlchemyError as error:

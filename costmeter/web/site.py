@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from fastapi import Request
 from sqlalchemy import Connection, Engine
@@ -17,6 +17,12 @@ from costmeter.store.accounts import Home
 from costmeter.web.posted import Posted
 
 
+class Reading(Protocol):
+    """Gives a snapshot for one answer, of which no statement takes longer than that many seconds."""
+
+    def __call__(self, seconds: float | None = None, /) -> AbstractContextManager[Connection]: ...
+
+
 class Site(NamedTuple):
     """The pages of one process.
 
@@ -25,7 +31,7 @@ class Site(NamedTuple):
     sign-in, asked with a request; without it everybody signs in. `url` is the public address, where it is known.
     """
 
-    reading: Callable[[], AbstractContextManager[Connection]]
+    reading: Reading
     book: PriceBook
     now: Callable[[], datetime]
     engine: Engine

@@ -33,6 +33,12 @@ def call_path(event_id: str, account: str, timezone: str) -> str:
     return f"/calls/{quote(event_id, safe='')}?{urlencode({'account': account, 'timezone': timezone})}"
 
 
+def statement_path(account: str, month: str, end: str = "", **query: str | None) -> str:
+    """The address of the page of a statement, or of what is below it: "/close", or ".pdf" and other files."""
+    asked = urlencode({name: value for name, value in query.items() if value})
+    return f"/statements/{quote(account, safe='')}/{month}{end}{f'?{asked}' if asked else ''}"
+
+
 @cache
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -47,5 +53,10 @@ def _environment() -> Environment:
     )
     made.install_gettext_translations(gettext.NullTranslations(), newstyle=True)  # type: ignore[attr-defined]
     made.filters |= {name: getattr(texts, name) for name in ("amount", "clock", "count", "instant", "until")}
-    made.globals |= {"version": __version__, "file": files.path_of, "call_path": call_path}
+    made.globals |= {
+        "version": __version__,
+        "file": files.path_of,
+        "call_path": call_path,
+        "statement_path": statement_path,
+    }
     return made

@@ -15,8 +15,9 @@ from benchmarks.quarter import ACCOUNT, IN_DOUBT, LAST_CLOSE, MONTHS, QUIET, Qua
 from costmeter.core.money import format_amount, parse_amount
 from costmeter.exports.charges import CHARGES
 from costmeter.exports.content import Content
+from costmeter.exports.statement_csv import write_statement_csv
 from costmeter.reports.spend import spend_report
-from costmeter.reports.statements import statement_shape, write_statement_csv
+from costmeter.reports.statements import statement_shape
 from costmeter.services.verify import verify
 from costmeter.simulator.credits import Balance
 from costmeter.store import accounts, balances

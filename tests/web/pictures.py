@@ -14,6 +14,7 @@ from playwright.sync_api import Page, sync_playwright
 from costmeter.store import schema
 from costmeter.store.engine import open_engine
 from tests.web.books import NOW, fill
+from tests.web.closed import close_months
 from tests.web.conftest import ARGUMENTS
 from tests.web.serving import Pages, paged
 
@@ -31,6 +32,7 @@ def main() -> None:
         engine.dispose()
         fill(url)
         with paged(url, NOW) as pages:
+            close_months(pages.engine)
             _draw(pages)
 
 
@@ -59,6 +61,9 @@ def _paths(pages: Pages, key: str) -> dict[str, str]:
     """The pages that are drawn, by the names of their pictures."""
     return {
         "overview": "/?account=shop",
+        "statements": "/statements?account=shop",
+        "statement": "/statements/labs/2026-10",
+        "close": "/statements/beijing/2026-10/close",
         "call": f"/calls/{_call_of_two_credits(pages, key)}?account=shop",
     }
 
