@@ -33,6 +33,7 @@ class Outlook(BaseModel):
 
     forecast: PeriodForecast | None
     reason: str | None = Field(description="why there is no forecast")
+    is_used_up: bool
     used_up_on: str | None = Field(description="null where it is used up already, lasts, or nothing tells")
     looked_ahead_to: str | None = Field(description="the last day that was looked at; null where nothing tells")
 

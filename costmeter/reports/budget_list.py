@@ -38,5 +38,5 @@ def budget_list(
 def _shape(connection: Connection, standing: Standing, now: datetime) -> dict[str, Any]:
     budget = standing.kept.budget
     is_quick = budget.filters.keys() <= ROLLED_UP
-    told = outlook(connection, standing, now) if is_quick else unasked(BY_CALLS, budget.unit)
+    told = outlook(connection, standing, now) if is_quick else unasked(BY_CALLS, standing)
     return {**state_shape(standing), "outlook": told}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
@@ -24,39 +24,44 @@ def outlook(connection: Connection, standing: Standing, now: datetime) -> dict[s
     """What is to come of a budget, at the pace of the whole days before today: docs/budgets.md has the method.
 
     `forecast` is null where `reason` says why. `used_up_on` is the first day on which what is left is spent; null where
-    it is used up already, where it lasts through `looked_ahead_to`, and where nothing tells, which has neither.
+    it `is_used_up` already, where it lasts through `looked_ahead_to`, and where nothing tells, which has neither.
     """
     budget, period = standing.kept.budget, standing.period
     if period is None:
-        return _told(Unknown(NO_PERIOD), None, None, budget.unit)
+        return unasked(NO_PERIOD, standing)
     account = accounts.get(connection, standing.kept.account)
     pace = pace_of_calls(connection, account, budget.filters, budget.unit, timezone=budget.timezone, now=now)
     found: Forecast | Unknown = Unknown(NO_END)
     if period.end is not None:
         found = forecast_of_period(standing.spent.spent, period, pace, now, budget.timezone)
+    told = {**unasked("", standing), **_shape(found, pace, budget.unit)}
     if isinstance(pace, Unknown):
-        return _told(found, None, None, budget.unit)
+        return told
     ahead = Period(now, now + timedelta(days=HORIZON) if period.end is None else period.end)
     rest = still_to_come(ahead, now, budget.timezone)
-    left = budget.amount - standing.spent.spent
-    ends = used_up_on(left, rest, pace) if left > 0 else None
-    return _told(found, ends, rest[-1].day, budget.unit, pace)
+    ends = None if told["is_used_up"] else used_up_on(budget.amount - standing.spent.spent, rest, pace)
+    return told | {
+        "used_up_on": None if ends is None else ends.isoformat(),
+        "looked_ahead_to": rest[-1].day.isoformat(),
+    }
 
 
-def unasked(reason: str, unit: str) -> dict[str, Any]:
-    """The same where it was not looked for."""
-    return _told(Unknown(reason), None, None, unit)
+def unasked(reason: str, standing: Standing) -> dict[str, Any]:
+    """The same where nothing tells, or where it was not looked for: what is to come is null."""
+    is_used_up = standing.spent.spent >= standing.kept.budget.amount
+    return {
+        "forecast": None,
+        "reason": reason,
+        "is_used_up": is_used_up,
+        "used_up_on": None,
+        "looked_ahead_to": None,
+    }
 
 
-def _told(
-    found: Forecast | Unknown, ends: date | None, ahead: date | None, unit: str, pace: Pace | None = None
-) -> dict[str, Any]:
-    used_up_on, looked_ahead_to = (None if day is None else day.isoformat() for day in (ends, ahead))
-    shape: dict[str, Any] = {"forecast": None, "reason": None}
-    shape |= {"used_up_on": used_up_on, "looked_ahead_to": looked_ahead_to}
+def _shape(found: Forecast | Unknown, pace: Pace | Unknown, unit: str) -> dict[str, Any]:
     if isinstance(found, Unknown):
-        return shape | {"reason": found.reason}
+        return {"forecast": None, "reason": found.reason}
     amounts = {name: format_limit(getattr(found, name), unit) for name in ("amount", "low", "high")}
-    since = None if pace is None else (pace.today - timedelta(days=pace.days)).isoformat()
+    since = None if isinstance(pace, Unknown) else (pace.today - timedelta(days=pace.days)).isoformat()
     basis = {"days": found.days, "since": since}
-    return shape | {"forecast": {**amounts, "coverage_percent": COVERAGE, "basis": basis}}
+    return {"forecast": {**amounts, "coverage_percent": COVERAGE, "basis": basis}, "reason": None}

@@ -87,7 +87,7 @@ def test_the_day_on_which_it_is_used_up(engine: Engine) -> None:
     add(engine, "ever", amount="100.00", per="all")
     assert report(engine)["outlook"]["used_up_on"] == "2025-03-20"
     over = report(engine, "over")
-    assert (over["left"], over["outlook"]["used_up_on"]) == ("0.00", None)
+    assert (over["left"], over["outlook"]["is_used_up"], over["outlook"]["used_up_on"]) == ("0.00", True, None)
     ever = report(engine, "ever")["outlook"]
     assert (ever["forecast"], ever["reason"], ever["used_up_on"]) == (None, "the period has no end", "2025-04-14")
     assert ever["looked_ahead_to"] > "2026-03-01"
@@ -101,6 +101,7 @@ def test_where_nothing_tells(engine: Engine) -> None:
     assert told == {
         "forecast": None,
         "reason": "0 whole days since the first spend are too few; it takes 7",
+        "is_used_up": False,
         "used_up_on": None,
         "looked_ahead_to": None,
     }

@@ -14,6 +14,7 @@ from playwright.sync_api import Page, sync_playwright
 from costmeter.store import schema
 from costmeter.store.engine import open_engine
 from tests.web.books import NOW, fill
+from tests.web.budget_books import add_budgets
 from tests.web.conftest import ARGUMENTS
 from tests.web.serving import Pages, paged
 
@@ -28,8 +29,9 @@ def main() -> None:
         url = f"sqlite:///{folder}/costmeter.sqlite3"
         engine = open_engine(url)
         schema.upgrade(engine)
-        engine.dispose()
         fill(url)
+        add_budgets(engine)
+        engine.dispose()
         with paged(url, NOW) as pages:
             _draw(pages)
 
@@ -59,6 +61,10 @@ def _paths(pages: Pages, key: str) -> dict[str, str]:
     """The pages that are drawn, by the names of their pictures."""
     return {
         "overview": "/?account=shop",
+        "budgets": "/budgets?account=shop",
+        "budget": "/budgets/support?account=shop",
+        "budget-form": "/budgets/support/edit?account=shop",
+        "alerts": "/alerts?account=shop",
         "call": f"/calls/{_call_of_two_credits(pages, key)}?account=shop",
     }
 
