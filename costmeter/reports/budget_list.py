@@ -8,10 +8,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from costmeter.core.forecast import Pace, Unknown
 from costmeter.reports.budgets import Standing, standing_budgets, state_shape
-from costmeter.reports.outlook import outlook, unasked
+from costmeter.reports.outlook import NO_PERIOD, outlook_at, pace_of_budget, unasked
 from costmeter.store.budget_sums import ROLLED_UP
 
+Counted = tuple[str, tuple[tuple[str, str], ...], str, str]  # account, filters, unit and time zone
 BY_CALLS = "it counts by user or tag, which takes longer: its own page tells"
 
 
@@ -26,17 +28,26 @@ def budget_list(
     found = standing_budgets(connection, accounts, now)
     used_up = sum(one.spent.spent >= one.kept.budget.amount for one in found)
     crossed = sum(bool(state_shape(one)["crossed"]) for one in found)
+    shown, paces = found[first : first + limit], dict[Counted, Pace | Unknown]()
     return {
         "count": len(found),
         "used_up": used_up,
         "crossed": crossed - used_up,
-        "budgets": [_shape(connection, one, now) for one in found[first : first + limit]],
+        "budgets": [{**state_shape(one), "outlook": _outlook(connection, one, now, paces)} for one in shown],
         "has_more": len(found) > first + limit,
     }
 
 
-def _shape(connection: Connection, standing: Standing, now: datetime) -> dict[str, Any]:
+def _outlook(
+    connection: Connection, standing: Standing, now: datetime, paces: dict[Counted, Pace | Unknown]
+) -> dict[str, Any]:
+    """What is to come of one of them; the pace of calls that several count is looked for once."""
     budget = standing.kept.budget
-    is_quick = budget.filters.keys() <= ROLLED_UP
-    told = outlook(connection, standing, now) if is_quick else unasked(BY_CALLS, standing)
-    return {**state_shape(standing), "outlook": told}
+    if standing.period is None:
+        return unasked(NO_PERIOD, standing)
+    if not budget.filters.keys() <= ROLLED_UP:
+        return unasked(BY_CALLS, standing)
+    counted = (standing.kept.account, tuple(sorted(budget.filters.items())), budget.unit, budget.timezone)
+    if counted not in paces:
+        paces[counted] = pace_of_budget(connection, standing, now)
+    return outlook_at(standing, paces[counted], now)

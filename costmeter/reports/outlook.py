@@ -26,11 +26,20 @@ def outlook(connection: Connection, standing: Standing, now: datetime) -> dict[s
     `forecast` is null where `reason` says why. `used_up_on` is the first day on which what is left is spent; null where
     it `is_used_up` already, where it lasts through `looked_ahead_to`, and where nothing tells, which has neither.
     """
+    return outlook_at(standing, pace_of_budget(connection, standing, now), now)
+
+
+def pace_of_budget(connection: Connection, standing: Standing, now: datetime) -> Pace | Unknown:
+    """What the calls that a budget counts take on a day to come; budgets that count the same have the same."""
+    account, budget = accounts.get(connection, standing.kept.account), standing.kept.budget
+    return pace_of_calls(connection, account, budget.filters, budget.unit, timezone=budget.timezone, now=now)
+
+
+def outlook_at(standing: Standing, pace: Pace | Unknown, now: datetime) -> dict[str, Any]:
+    """What is to come of a budget at a pace."""
     budget, period = standing.kept.budget, standing.period
     if period is None:
         return unasked(NO_PERIOD, standing)
-    account = accounts.get(connection, standing.kept.account)
-    pace = pace_of_calls(connection, account, budget.filters, budget.unit, timezone=budget.timezone, now=now)
     found: Forecast | Unknown = Unknown(NO_END)
     if period.end is not None:
         found = forecast_of_period(standing.spent.spent, period, pace, now, budget.timezone)

@@ -21,10 +21,10 @@ NOT_ACCEPTED = 502  # the receiver that was asked did not take it
 
 
 @router.get("/alerts/test")
-def ask_to_try(request: Request, channel: str) -> Response:
+def ask_to_try(request: Request, channel: Text = None) -> Response:
     """What a test notice is, and through which channel it goes."""
     visitor = changer_of(request, ADMIN, everywhere=True)
-    return _trial(request, visitor, channel)
+    return _trial(request, visitor, channel or "")
 
 
 @router.post("/alerts/test")

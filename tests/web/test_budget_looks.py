@@ -67,6 +67,8 @@ def test_a_budget_is_made_without_scripts(chromium: Browser, own: Pages) -> None
         page.get_by_label("Your key, once more").fill(key)
         page.get_by_role("button", name="Add the budget").click()
         assert "decimal string" in page.get_by_role("alert").inner_text()
+        assert [one for one in looked.said if "422" not in one] == [], "which the browser says of the refused form"
+        looked.said.clear()
         amount = page.get_by_label("Amount")
         assert amount.get_attribute("aria-invalid") == "true"
         assert page.get_by_label("Only calls where").input_value() == "project=research"
