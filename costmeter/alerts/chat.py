@@ -22,6 +22,8 @@ class ChatChannel:
     status are told.
     """
 
+    kind = "apprise"
+
     def __init__(self, name: str, url: str, *, seconds: float = SECONDS) -> None:
         need("apprise", "apprise")
         import apprise

@@ -12,6 +12,8 @@ log = logging.getLogger("costmeter.alerts")
 class LogChannel:
     """Tells by a line in the log of this process: a warning for what is raised, else news."""
 
+    kind = "log"
+
     def __init__(self, name: str) -> None:
         self.name = name
 

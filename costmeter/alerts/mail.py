@@ -43,6 +43,8 @@ class MailChannel:
     Without TLS nothing is sent, a password least of all, unless the server was set up as one without it.
     """
 
+    kind = "mail"
+
     def __init__(
         self,
         name: str,

@@ -32,6 +32,8 @@ class WebhookChannel:
     `secret` is the base64 text of `whsec_...`. Neither it nor the path of the URL is in any error.
     """
 
+    kind = "webhook"
+
     def __init__(
         self,
         name: str,

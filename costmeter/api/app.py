@@ -12,6 +12,8 @@ from costmeter import __version__
 from costmeter.api import (
     access,
     accounts,
+    alerts,
+    budget_report,
     budgets,
     credits,
     digest,
@@ -78,7 +80,7 @@ def make_app(service: Service, *, metrics_folder: str | None = None) -> FastAPI:
     app.state.service, app.state.measures = service, Measures(metrics_folder)
     app.state.routes = []
     reported = (reports, lessons, forecast, digest, statements, exports)
-    money = (quote, accounts, credits, budgets, reservations, *reported, prices)
+    money = (quote, accounts, credits, budgets, alerts, budget_report, reservations, *reported, prices)
     for part in (events, traces, *money, quarantine, keys, health):
         app.include_router(part.router)
         app.state.routes += part.router.routes

@@ -1,22 +1,21 @@
-"""Budgets and alerts over HTTP."""
+"""Budgets over HTTP."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from costmeter.api import models
 from costmeter.api.access import Finance, Reader, Serving
-from costmeter.api.answers import MOST, Json
-from costmeter.core.access import Grant
-from costmeter.core.errors import ForbiddenError
+from costmeter.api.answers import Json
 from costmeter.core.periods import parse_instant
-from costmeter.reports.budgets import alert_shape, budget_shape, budget_states
+from costmeter.reports.budgets import budget_shape, budget_states
 from costmeter.services.add_budget import NewBudget, add_budget
+from costmeter.services.change_budget import change_budget
 from costmeter.services.remove_budget import remove_budget
-from costmeter.store import accounts, alerts, budgets
+from costmeter.store import accounts, budgets
 
 router = APIRouter(prefix="/v1", tags=["budgets"])
 _EXAMPLE: dict[str, Any] = {
@@ -25,13 +24,11 @@ _EXAMPLE: dict[str, Any] = {
 }  # fmt: skip
 
 
-class AskedBudget(BaseModel):
-    """A budget of an amount or of tokens; what is left out is as in `costmeter budget add`."""
+class SaidBudget(BaseModel):
+    """What a budget says, of an amount or of tokens; what is left out is as in `costmeter budget add`."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"example": _EXAMPLE})
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-    account: str
-    budget: str
     per: str = Field(description="day, week, month, quarter, year, all, or such as 14d and 5h")
     amount: str | None = None
     tokens: int | None = None
@@ -43,6 +40,15 @@ class AskedBudget(BaseModel):
     start: str | None = Field(default=None, alias="from")
     end: str | None = Field(default=None, alias="to")
     channels: list[str] | None = None
+
+
+class AskedBudget(SaidBudget):
+    """A budget with its name and whose it is."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"example": _EXAMPLE})
+
+    account: str
+    budget: str
 
 
 class Budget(BaseModel):
@@ -68,6 +74,10 @@ class AddedBudget(Budget):
     created: bool
 
 
+class ChangedBudget(Budget):
+    changed: bool
+
+
 class BudgetPeriod(BaseModel):
     start: str = Field(alias="from")
     end: str | None = Field(alias="to")
@@ -84,19 +94,6 @@ class BudgetState(Budget):
     crossed: list[str]
 
 
-class Alert(BaseModel):
-    """A rule's threshold that was crossed in a period; the account is null where it is of the installation."""
-
-    account: str | None
-    rule: str
-    kind: str
-    period: str
-    threshold: str
-    raised_at: str
-    recovered_at: str | None
-    facts: dict[str, Any]
-
-
 @router.post(
     "/budgets",
     operation_id="add_budget",
@@ -110,13 +107,17 @@ class Alert(BaseModel):
 )
 def add(service: Serving, grant: Finance, new: AskedBudget) -> Json:
     """Add a budget: 201; 200 where the same is there already, and 409 where its content is another."""
-    asked = NewBudget(
-        grant.whole_account(new.account), new.budget, new.per, new.amount, new.tokens, new.where, new.timezone, new.at,
-        new.forecast, new.stops, None if new.start is None else parse_instant(new.start, "from"),
-        None if new.end is None else parse_instant(new.end, "to"), new.channels,
-    )  # fmt: skip
+    asked = _new(grant.whole_account(new.account), new.budget, new)
     kept, made = add_budget(service.engine, asked, by=grant.who, home=service.home, now=service.now())
     return Json({**budget_shape(kept), "created": made}, 201 if made else 200)
+
+
+def _new(account: str, name: str, said: SaidBudget) -> NewBudget:
+    return NewBudget(
+        account, name, said.per, said.amount, said.tokens, said.where, said.timezone, said.at, said.forecast,
+        said.stops, None if said.start is None else parse_instant(said.start, "from"),
+        None if said.end is None else parse_instant(said.end, "to"), said.channels,
+    )  # fmt: skip
 
 
 @router.get(
@@ -128,7 +129,7 @@ def add(service: Serving, grant: Finance, new: AskedBudget) -> Json:
 def listed(service: Serving, grant: Reader, account: str | None = None) -> Json:
     """The budgets in force that the key may see, each with what is spent of its present period."""
     with service.reading() as connection:
-        found = budget_states(connection, _seen(grant, account), service.now())
+        found = budget_states(connection, grant.whole_accounts(account), service.now())
     return Json({"data": found, "next_cursor": None})
 
 
@@ -148,6 +149,19 @@ def one(account: str, budget: str, service: Serving, grant: Reader) -> Json:
     return Json(state)
 
 
+@router.put(
+    "/budgets/{account}/{budget}",
+    operation_id="change_budget",
+    summary="Change a budget",
+    responses={200: {"model": ChangedBudget}, **models.problems(400, 401, 403, 404, 408, 409, 413, 422, 503)},
+)
+def change(account: str, budget: str, service: Serving, grant: Finance, new: SaidBudget) -> Json:
+    """Remove a budget and add it anew as it is said, both or neither; `changed` is false where it said so before."""
+    asked = _new(grant.whole_account(account), budget, new)
+    kept, changed = change_budget(service.engine, asked, by=grant.who, now=service.now())
+    return Json({**budget_shape(kept), "changed": changed})
+
+
 @router.delete(
     "/budgets/{account}/{budget}",
     operation_id="remove_budget",
@@ -159,27 +173,3 @@ def remove(account: str, budget: str, service: Serving, grant: Finance) -> Json:
     name = grant.whole_account(account)
     removed = remove_budget(service.engine, name, budget, by=grant.who, now=service.now())
     return Json(budget_shape(removed))
-
-
-@router.get(
-    "/alerts",
-    operation_id="list_alerts",
-    summary="List alerts",
-    responses={200: {"model": models.Page[Alert]}, **models.problems(401, 403, 422, 503)},
-)
-def raised(
-    service: Serving, grant: Reader, account: str | None = None, limit: Annotated[int, Query(ge=1, le=MOST)] = 100
-) -> Json:
-    """The newest alerts that the key may see, and whether they have recovered since."""
-    with service.reading() as connection:
-        found = [alert_shape(one) for one in alerts.listed(connection, _seen(grant, account), limit=limit)]
-    return Json({"data": found, "next_cursor": None})
-
-
-def _seen(grant: Grant, account: str | None) -> list[str] | None:
-    """The accounts that are meant: the one asked for, or all that the key may see; None is all there are."""
-    if account is not None:
-        return [grant.whole_account(account)]
-    if grant.projects is not None:
-        raise ForbiddenError(f"{grant.who} sees some projects only, not what whole accounts have")
-    return None if grant.accounts is None else list(grant.accounts)

@@ -10,18 +10,15 @@ import typer
 
 from costmeter import wiring
 from costmeter.cli.database import database, snapshot
-from costmeter.cli.options import AnyAccount, AsJson
+from costmeter.cli.options import AnyAccount, AsJson, By, decided_by
 from costmeter.cli.output import print_json, print_line, print_table
 from costmeter.core.deliveries import STATES
-from costmeter.core.errors import CostmeterError, InputError, RefusedError, UnreachableError
-from costmeter.core.notice_kinds import KINDS
-from costmeter.core.notices import TEST, Notice, compose
-from costmeter.core.periods import format_instant
+from costmeter.core.errors import InputError
 from costmeter.core.secrets import without_secrets
-from costmeter.reports.budgets import alert_shape
+from costmeter.reports.alerts import alert_shape, check_kind, delivery_shape
+from costmeter.services.retry_deliveries import read_notice_id, retry_deliveries
+from costmeter.services.try_channel import try_channel
 from costmeter.store import alerts, notices
-from costmeter.store.engine import in_transaction
-from costmeter.store.keys import key_text, new_id
 from costmeter.store.notices import Listed
 
 app = typer.Typer(help="Alerts: what was raised, telling it, and what became of each notice.")
@@ -31,13 +28,17 @@ State = Annotated[str | None, typer.Option(help=f"Only those in this state: {', 
 @app.command("list")
 def list_alerts(
     account: AnyAccount = None,
+    kind: Annotated[str | None, typer.Option(help="Only of this kind, such as budget or low_balance.")] = None,
+    standing: Annotated[bool, typer.Option("--standing", help="Only those that have not recovered.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List the newest alerts, and whether they have recovered since."""
     named = None if account is None else [without_secrets(account)]
+    of_kind = None if kind is None else check_kind(kind)
     with snapshot() as connection:
-        found = [alert_shape(one) for one in alerts.listed(connection, named, limit=limit)]
+        rows = alerts.listed(connection, named, kind=of_kind, is_standing=standing, limit=limit)
+        found = [alert_shape(one) for one in rows]
     if as_json:
         print_json(found)
         return
@@ -56,29 +57,23 @@ def _alert(shape: dict[str, Any]) -> list[str]:
 
 
 @app.command("test")
-def try_channel(
+def send_test(
     channel: Annotated[str, typer.Argument(help="The channel, by its name in the file of channels.")],
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Send a test notice through one channel now. Exit 1 where it is not accepted."""
     _show_log()
-    found = wiring.channels().by_name
-    if channel not in found:
-        raise InputError("channel", channel, f"is none of {', '.join(sorted(found))}; see COSTMETER_CHANNELS")
-    notice = Notice("", new_id(), TEST, TEST, channel, {"channel": channel}, datetime.now(UTC))
-    error: CostmeterError | None = None
-    try:
-        found[channel].send(compose(notice, KINDS, site=wiring.settings().url))
-    except (RefusedError, UnreachableError) as raised:
-        error = raised
+    with database() as engine:
+        found, site = wiring.channels().by_name, wiring.settings().url
+        trial = try_channel(engine, found, channel, site=site, by=decided_by(by), now=datetime.now(UTC))
     if as_json:
-        said = None if error is None else str(error)
-        print_json({"channel": channel, "notice_id": notice.notice_id, "accepted": error is None, "error": said})
+        accepted = {"accepted": trial.error is None, "error": trial.error}
+        print_json({"channel": channel, "notice_id": trial.notice_id, **accepted})
     else:
-        print_line(
-            f"{channel}: {'accepted' if error is None else f'not accepted: {error}'} (notice {notice.notice_id})"
-        )
-    raise typer.Exit(int(error is not None))
+        said = "accepted" if trial.error is None else f"not accepted: {trial.error}"
+        print_line(f"{channel}: {said} (notice {trial.notice_id})")
+    raise typer.Exit(int(trial.error is not None))
 
 
 @app.command()
@@ -108,7 +103,7 @@ def deliveries(
     with snapshot() as connection:
         found = notices.listed(connection, state, named, limit=limit)
     if as_json:
-        print_json([_shape(one) for one in found])
+        print_json([delivery_shape(one) for one in found])
         return
     columns = dict.fromkeys(("notice", "raised", "title", "channel", "state"), "left")
     columns |= {"attempts": "right", "due": "left", "error": "left"}
@@ -121,51 +116,21 @@ def retry(
         str | None, typer.Argument(help="One notice, by its id; without it, all that were given up.")
     ] = None,
     channel: Annotated[str | None, typer.Option(help="Only what this channel was given up for.")] = None,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Try again what was given up, as if it were new."""
-    notice_id = None if notice is None else _key(notice)
+    notice_id = None if notice is None else read_notice_id(notice)
     with database() as engine:
-        count = in_transaction(
-            engine, lambda c: notices.try_again(c, datetime.now(UTC), channel=channel, notice_id=notice_id)
-        )
+        count = retry_deliveries(engine, notice_id=notice_id, channel=channel, by=decided_by(by), now=datetime.now(UTC))
     if as_json:
         print_json({"deliveries": count})
     else:
         print_line(f"{count:,} deliveries are tried again")
 
 
-def _key(text: str) -> bytes:
-    digits = text.replace("-", "")
-    try:
-        key = bytes.fromhex(digits)
-    except ValueError:
-        key = b""
-    if len(key) != 16:
-        raise InputError("notice", text, "is no id of a notice; see: costmeter alerts deliveries")
-    return key
-
-
-def _shape(one: Listed) -> dict[str, object]:
-    delivery = one.delivery
-    return {
-        "notice_id": key_text(delivery.notice_id),
-        "account": delivery.account or None,
-        "kind": one.kind,
-        "event": one.event,
-        "title": one.title,
-        "created_at": format_instant(one.created_at),
-        "channel": delivery.channel,
-        "state": delivery.state,
-        "attempts": delivery.attempts,
-        "due_at": format_instant(delivery.due_at),
-        "ended_at": format_instant(delivery.ended_at) if delivery.ended_at else None,
-        "error": delivery.error,
-    }
-
-
 def _row(one: Listed) -> list[str]:
-    shape = _shape(one)
+    shape = delivery_shape(one)
     due = "" if one.delivery.ended_at else shape["due_at"]
     names = ("notice_id", "created_at", "title", "channel", "state", "attempts")
     return [*(str(shape[name]) for name in names), str(due), one.delivery.error or ""]

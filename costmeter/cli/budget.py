@@ -15,47 +15,61 @@ from costmeter.core.events import DEFAULT_ACCOUNT
 from costmeter.core.periods import parse_instant
 from costmeter.core.secrets import without_secrets
 from costmeter.reports.budgets import budget_shape, budget_states
+from costmeter.reports.burn import budget_report
 from costmeter.services.add_budget import NewBudget, add_budget
+from costmeter.services.change_budget import change_budget
 from costmeter.services.remove_budget import remove_budget
 
 app = typer.Typer(help="Budgets: limits on cost or tokens in each period, with thresholds that raise alerts.")
 Name = Annotated[str, typer.Argument(help="The budget's name, one of a kind in its account.")]
+Per = Annotated[str, typer.Option(help="day, week, month, quarter, year, all, or such as 14d and 5h.")]
+Amount = Annotated[str | None, typer.Option(help='Of the account\'s currency, such as "100.00".')]
+Tokens = Annotated[str | None, typer.Option(help="Instead of an amount: so many tokens.")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where", help="Only calls where KEY=VALUE, of project, user, api_key, model or tag:NAME; repeated: all."
+    ),
+]
+At = Annotated[
+    list[str] | None,
+    typer.Option(help="Alert at this share or amount: 80% or 50.00; repeat it. Default: 80%, 100%."),
+]
+Forecast = Annotated[
+    list[str] | None, typer.Option(help="Alert when so much is forecast for the period's end; repeat it.")
+]
+Stops = Annotated[bool, typer.Option("--stops", help="Refuse reservations past it; else it only warns.")]
+Start = Annotated[str | None, typer.Option("--from", help="When it begins; default: with this period.")]
+End = Annotated[str | None, typer.Option("--to", help="When it ends; default: never.")]
+Channel = Annotated[list[str] | None, typer.Option(help="Who is told; repeat it. Default: all channels.")]
 
 
 @app.command()
 def add(
     name: Name,
-    per: Annotated[str, typer.Option(help="day, week, month, quarter, year, all, or such as 14d and 5h.")],
-    amount: Annotated[str | None, typer.Option(help='Of the account\'s currency, such as "100.00".')] = None,
-    tokens: Annotated[str | None, typer.Option(help="Instead of an amount: so many tokens.")] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(help="Only calls where KEY=VALUE, of project, user, api_key, model or tag:NAME; repeated: all."),
-    ] = None,
-    at: Annotated[
-        list[str] | None,
-        typer.Option(help="Alert at this share or amount: 80% or 50.00; repeat it. Default: 80%, 100%."),
-    ] = None,
-    forecast: Annotated[
-        list[str] | None, typer.Option(help="Alert when so much is forecast for the period's end; repeat it.")
-    ] = None,
-    stops: Annotated[bool, typer.Option("--stops", help="Refuse reservations past it; else it only warns.")] = False,
+    *,
+    per: Per,
+    amount: Amount = None,
+    tokens: Tokens = None,
+    where: Only = None,
+    at: At = None,
+    forecast: Forecast = None,
+    stops: Stops = False,
     timezone: Timezone = None,
-    start: Annotated[str | None, typer.Option("--from", help="When it begins; default: with this period.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="When it ends; default: never.")] = None,
-    channel: Annotated[list[str] | None, typer.Option(help="Who is told; repeat it. Default: all channels.")] = None,
+    start: Start = None,
+    end: End = None,
+    channel: Channel = None,
     by: By = None,
     account: Account = DEFAULT_ACCOUNT,
     as_json: AsJson = False,
 ) -> None:
-    """Add a budget. Calls that are posted already count. To change one, remove it and add it anew.
+    """Add a budget. Calls that are posted already count.
 
     Added again the same way nothing is changed; another way it is refused.
     """
     new = NewBudget(
-        account, name, per, amount, tokens, where or (), timezone, at, forecast or (), stops,
-        None if start is None else parse_instant(start, "from"), None if end is None else parse_instant(end, "to"),
-        channel or None,
+        account, name, per, amount, tokens, where or (), timezone, at, forecast or (), stops, _instant(start, "from"),
+        _instant(end, "to"), channel or None,
     )  # fmt: skip
     now = datetime.now(UTC)
     with database() as engine:
@@ -65,6 +79,75 @@ def add(
         return
     word = "added" if created else "kept, was added before:"
     print_line(f"{word} budget {name} of {_amount(budget_shape(kept))} per {per} for account {account}")
+
+
+@app.command()
+def change(
+    name: Name,
+    *,
+    per: Per,
+    amount: Amount = None,
+    tokens: Tokens = None,
+    where: Only = None,
+    at: At = None,
+    forecast: Forecast = None,
+    stops: Stops = False,
+    timezone: Timezone = None,
+    start: Annotated[str | None, typer.Option("--from", help="When it begins; default: as it was.")] = None,
+    end: End = None,
+    channel: Channel = None,
+    by: By = None,
+    account: Account = DEFAULT_ACCOUNT,
+    as_json: AsJson = False,
+) -> None:
+    """Change a budget: remove it and add it anew, both or neither. What is left out is as in `budget add`."""
+    new = NewBudget(
+        account, name, per, amount, tokens, where or (), timezone, at, forecast or (), stops, _instant(start, "from"),
+        _instant(end, "to"), channel or None,
+    )  # fmt: skip
+    with database() as engine:
+        kept, changed = change_budget(engine, new, by=decided_by(by), now=datetime.now(UTC))
+    if as_json:
+        print_json({**budget_shape(kept), "changed": changed})
+        return
+    word = "changed: it is now" if changed else "as it was:"
+    print_line(f"budget {name} of account {account} {word} {_amount(budget_shape(kept))} per {per}")
+
+
+def _instant(text: str | None, field: str) -> datetime | None:
+    return None if text is None else parse_instant(text, field)
+
+
+@app.command()
+def show(name: Name, account: Account = DEFAULT_ACCOUNT, as_json: AsJson = False) -> None:
+    """Show how a budget burns: day by day against an even pace, by what mostly, what is to come, past periods."""
+    with snapshot() as connection:
+        report = budget_report(connection, account, name, datetime.now(UTC))
+    if as_json:
+        print_json(report)
+        return
+    print_line(f"budget {name} of account {report['account']}, {_filters(report['filters'])}, per {report['per']}")
+    if report["period"] is not None:
+        used = f"spent {report['spent']} of {_amount(report)} ({report['used_percent']}%), left {report['left']}"
+        print_line(f"{used}, until {report['period']['to'] or 'no end'}")
+    _print_outlook(report["outlook"], report["unit"])
+    if report["steps"] is not None:
+        columns = {report["steps"]["per"]: "left", "spent": "amount", "so far": "amount", "even pace": "amount"}
+        rows = [[one["label"], one["spent"], one["so_far"], one["even"] or ""] for one in report["steps"]["rows"]]
+        print_table(columns, rows)
+    if report["periods"]:
+        past = [[one["from"], one["to"] or "", one["spent"], f"{one['used_percent']}%"] for one in report["periods"]]
+        print_table({"period": "left", "until": "left", "spent": "amount", "used": "right"}, past)
+
+
+def _print_outlook(outlook: dict[str, Any], unit: str) -> None:
+    found = outlook["forecast"]
+    if found is None:
+        print_line(f"no forecast: {outlook['reason']}")
+    else:
+        print_line(f"forecast of the period: {found['amount']} {unit}, between {found['low']} and {found['high']}")
+    if outlook["used_up_on"] is not None:
+        print_line(f"used up on {outlook['used_up_on']} at this pace")
 
 
 @app.command("list")

@@ -52,6 +52,12 @@ class Grant(NamedTuple):
             raise ForbiddenError(f"{self.who} sees projects {_named(self.projects)} only, not what a whole account has")
         return self.account(asked) or asked
 
+    def whole_accounts(self, asked: str | None) -> list[str] | None:
+        """The accounts that are meant, likewise: the one asked for, or all of the grant; None is all there are."""
+        if asked is not None or self.projects is not None:
+            return [self.whole_account(asked or "")]
+        return None if self.accounts is None else list(self.accounts)
+
 
 def _meant(kind: str, asked: str | None, granted: tuple[str, ...] | None) -> str | None:
     if granted is None or asked in granted:

@@ -15,10 +15,13 @@ MOST_ATTEMPTS = 24  # with these pauses: two to three days
 
 
 class Channel(Protocol):
-    """Where notices are told. Threads may share one."""
+    """Where notices are told. Threads may share one. Its kind is that of its table in the file of channels."""
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
 
     def send(self, message: Message) -> None:
         """Returns once the receiver has the message in its hands; else raises RefusedError or UnreachableError.

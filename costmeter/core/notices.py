@@ -131,7 +131,9 @@ def in_general(notice: Notice) -> Said:
 
 def where_to_look(account: str) -> tuple[str, str]:
     """The page and the command that show what was raised."""
-    return "/alerts", f"costmeter alerts list --account {account}" if account else "costmeter alerts list"
+    if not account:
+        return "/alerts", "costmeter alerts list"
+    return f"/alerts?account={in_url(account)}", f"costmeter alerts list --account {account}"
 
 
 def as_text(message: Message) -> str:

@@ -1,39 +1,58 @@
-"""Budgets as they stand now, and alerts, as the command line and HTTP show them."""
+"""Budgets as they stand now, as the command line, HTTP and the pages show them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from costmeter.core.budgets import Budget, format_limit
+from costmeter.core.budgets import ACTUAL, Budget, format_limit
 from costmeter.core.notices import share
-from costmeter.core.periods import format_instant
+from costmeter.core.periods import Period, format_instant
 from costmeter.store import budgets
-from costmeter.store.alerts import Alert
 from costmeter.store.budgets import KeptBudget, PeriodKey, Spent
+
+
+class Standing(NamedTuple):
+    """A budget with its present period, and what is spent and reserved of that; it has none outside start and end."""
+
+    kept: KeptBudget
+    period: Period | None
+    spent: Spent
 
 
 def budget_states(
     connection: Connection, accounts: Collection[str] | None, now: datetime, name: str | None = None
 ) -> list[dict[str, Any]]:
     """The budgets in force of all or of some accounts, each with what is spent of its present period."""
-    found = budgets.in_force(connection, accounts, name)
-    periods = {(one.account, one.budget.number): one.budget.period_of(now) for one in found}
-    keys = [
-        PeriodKey(account, number, period.start)
-        for (account, number), period in periods.items()
-        if period is not None and period.start is not None
+    return [state_shape(one) for one in standing_budgets(connection, accounts, now, name)]
+
+
+def standing_budgets(
+    connection: Connection, accounts: Collection[str] | None, now: datetime, name: str | None = None
+) -> list[Standing]:
+    """The budgets in force of all or of some accounts, by account and name."""
+    found = [(one, one.budget.period_of(now)) for one in budgets.in_force(connection, accounts, name)]
+    spent = budgets.periods(connection, [key_of(one, period) for one, period in found if period is not None])
+    nothing = Spent(0, 0)
+    return [
+        Standing(one, period, nothing if period is None else spent.get(key_of(one, period), nothing))
+        for one, period in found
     ]
-    spent = budgets.periods(connection, keys)
-    return [_state(one, now, spent) for one in found]
 
 
-def _state(kept: KeptBudget, now: datetime, spent: dict[PeriodKey, Spent]) -> dict[str, Any]:
-    """A budget; outside its start and end it has no period, and nothing is spent of it."""
-    budget, period = kept.budget, kept.budget.period_of(now)
+def key_of(kept: KeptBudget, period: Period) -> PeriodKey:
+    """Where a period's sums are kept."""
+    assert period.start is not None
+    return PeriodKey(kept.account, kept.budget.number, period.start)
+
+
+def state_shape(standing: Standing) -> dict[str, Any]:
+    """A budget and how it stands; outside its start and end it has no period, and nothing is spent of it."""
+    kept, period, (spent, reserved) = standing
+    budget = kept.budget
     shape = {
         **budget_shape(kept),
         "period": None,
@@ -43,17 +62,27 @@ def _state(kept: KeptBudget, now: datetime, spent: dict[PeriodKey, Spent]) -> di
         "used_percent": None,
         "crossed": [],
     }
-    if period is None or period.start is None:
+    if period is None:
         return shape
-    of_period = spent.get(PeriodKey(kept.account, budget.number, period.start), Spent(0, 0))
     return shape | {
-        "period": {"from": format_instant(period.start), "to": format_instant(period.end) if period.end else None},
-        "spent": format_limit(of_period.spent, budget.unit),
-        "reserved": format_limit(of_period.reserved, budget.unit),
-        "left": format_limit(budget.amount - of_period.spent, budget.unit),
-        "used_percent": share(of_period.spent, budget.amount).removesuffix(" %"),
-        "crossed": [one.said for one in budget.thresholds if one.of == "actual" and one.amount <= of_period.spent],
+        "period": period_shape(period),
+        "spent": format_limit(spent, budget.unit),
+        "reserved": format_limit(reserved, budget.unit),
+        "left": format_limit(budget.amount - spent, budget.unit),
+        "used_percent": used_percent(budget, spent),
+        "crossed": [one.said for one in budget.thresholds if one.of == ACTUAL and one.amount <= spent],
     }
+
+
+def period_shape(period: Period) -> dict[str, str | None]:
+    """A period as JSON has it; its end is null where there is none."""
+    start, end = (None if edge is None else format_instant(edge) for edge in period)
+    return {"from": start, "to": end}
+
+
+def used_percent(budget: Budget, spent: int) -> str:
+    """How much of a budget is spent, in percent, rounded down."""
+    return share(spent, budget.amount).removesuffix(" %")
 
 
 def budget_shape(kept: KeptBudget) -> dict[str, Any]:
@@ -74,18 +103,4 @@ def budget_shape(kept: KeptBudget) -> dict[str, Any]:
         "channels": None if budget.channels is None else list(budget.channels),
         "created_at": format_instant(kept.created_at),
         "created_by": kept.created_by,
-    }
-
-
-def alert_shape(alert: Alert) -> dict[str, Any]:
-    """An alert; its account is null where it is of the installation."""
-    return {
-        "account": alert.account or None,
-        "rule": alert.rule,
-        "kind": alert.kind,
-        "period": alert.period,
-        "threshold": alert.threshold,
-        "raised_at": format_instant(alert.raised_at),
-        "recovered_at": format_instant(alert.recovered_at) if alert.recovered_at else None,
-        "facts": alert.facts,
     }

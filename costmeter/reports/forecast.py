@@ -59,7 +59,7 @@ def month_forecast(connection: Connection, scope: Scope, now: datetime, *, unit:
     spent, unpriced = _spent(connection, scope, in_scope, unit)
     past = spent_before(connection, scope, in_scope, timezone, _today(now, timezone), unit=unit)
     pace = find_pace(past, _today(now, timezone))
-    found = _forecast(spent, period, pace, now, timezone)
+    found = forecast_of_period(spent, period, pace, now, timezone)
     amount = found.amount if isinstance(found, Forecast) else None
     assert period.start is not None
     assert period.end is not None
@@ -96,10 +96,27 @@ def period_forecast(
     if period.start is None or period.end is None:
         return Unknown("the period has no end")
     scope = Scope(period=period, account=account.account, where=where)
-    in_scope = scope.accounts(connection)
-    spent, _ = _spent(connection, scope, in_scope, unit)
-    past = spent_before(connection, scope, in_scope, timezone, _today(now, timezone), unit=unit)
-    return _forecast(spent, period, find_pace(past, _today(now, timezone)), now, timezone)
+    spent, _ = _spent(connection, scope, scope.accounts(connection), unit)
+    pace = pace_of_calls(connection, account, where, unit, timezone=timezone, now=now)
+    return forecast_of_period(spent, period, pace, now, timezone)
+
+
+def pace_of_calls(
+    connection: Connection, account: Account, where: Mapping[str, str], unit: str, *, timezone: str, now: datetime
+) -> Pace | Unknown:
+    """What calls of an account, filtered as reports are, take on a day to come; days are those of the time zone."""
+    scope, today = Scope(account=account.account, where=where), _today(now, timezone)
+    return find_pace(spent_before(connection, scope, [account], timezone, today, unit=unit), today)
+
+
+def forecast_of_period(
+    spent: int, period: Period, pace: Pace | Unknown, now: datetime, timezone: str
+) -> Forecast | Unknown:
+    """What a period comes to of which this much is spent; what is over comes to just that."""
+    rest = still_to_come(period, now, timezone)
+    if not rest:
+        return Forecast(spent, spent, spent, spent, 0)
+    return pace if isinstance(pace, Unknown) else forecast(spent, rest, pace)
 
 
 def runway_report(connection: Connection, account: Account, now: datetime) -> dict[str, Any]:
@@ -134,13 +151,6 @@ def forecast_shape(found: Forecast | Unknown, unit: str, today: date) -> dict[st
     since = (today - timedelta(days=found.days)).isoformat() if found.days else None
     basis = {"days": found.days, "since": since}
     return {"forecast": {**amounts, "coverage_percent": COVERAGE, "basis": basis}, "reason": None}
-
-
-def _forecast(spent: int, period: Period, pace: Pace | Unknown, now: datetime, timezone: str) -> Forecast | Unknown:
-    rest = still_to_come(period, now, timezone)
-    if not rest:
-        return Forecast(spent, spent, spent, spent, 0)
-    return pace if isinstance(pace, Unknown) else forecast(spent, rest, pace)
 
 
 def _spent(connection: Connection, scope: Scope, in_scope: Sequence[Account], unit: str) -> tuple[int, int]:

@@ -13,9 +13,9 @@ from costmeter.core.errors import DetachedError
 from costmeter.core.lessons import percent
 from costmeter.core.money import format_amount
 from costmeter.core.notice_kinds import KINDS
-from costmeter.core.notices import RAISED, Notice, compose
 from costmeter.core.periods import Period, day_period, format_instant, month_of
 from costmeter.core.price_book import PriceBook
+from costmeter.reports.alerts import message_of
 from costmeter.reports.calls import call_shape, list_calls
 from costmeter.reports.forecast import forecast_report, month_forecast, runway_report
 from costmeter.reports.lessons import month_missed
@@ -185,8 +185,7 @@ def _open(connection: Connection, account: str) -> list[observations.Observation
 
 def _alert(alert: alerts.Alert) -> dict[str, Any]:
     """A standing alert in the words in which it was told."""
-    notice = Notice(alert.account, "", alert.kind, RAISED, alert.rule, alert.facts, alert.raised_at)
-    return {"title": compose(notice, KINDS, site=None).title, "raised_at": format_instant(alert.raised_at)}
+    return {"title": message_of(alert).title, "raised_at": format_instant(alert.raised_at)}
 
 
 def _calls(

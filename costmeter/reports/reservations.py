@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import Connection
+
 from costmeter.core.budgets import format_limit
 from costmeter.core.money import format_amount
 from costmeter.core.periods import format_instant
-from costmeter.core.reservations import Refusal, Reservation
+from costmeter.core.reservations import OPEN, Refusal, Reservation
+from costmeter.store import reservations
 from costmeter.store.keys import key_text
+
+SHOWN, LOOKED_AT = 20, 500
 
 
 def reservation_shape(reservation: Reservation) -> dict[str, Any]:
@@ -53,3 +58,14 @@ def refusal_text(refusal: Refusal, *, in_full: bool) -> str:
     until = f"; its period ends at {format_instant(end)}" if end else ""
     have = f"has {left} left" if in_full else "has not that much left"
     return f"budget {budget.name!r} {have}, and {asked} was asked for{until}"
+
+
+def reservations_of(connection: Connection, account: str, number: int, unit: str) -> dict[str, Any]:
+    """What is held back of a budget by reservations that are open: the newest SHOWN of them, each with its part.
+
+    `has_more` says that others may be: of an account LOOKED_AT are looked through.
+    """
+    found = reservations.newest(connection, account, OPEN, limit=LOOKED_AT)
+    held = [(one, sum(part.amount for part in one.parts if part.number == number)) for one in found]
+    of_budget = [{**reservation_shape(one), "held": format_limit(amount, unit)} for one, amount in held if amount]
+    return {"rows": of_budget[:SHOWN], "has_more": len(of_budget) > SHOWN or len(found) == LOOKED_AT}

@@ -66,26 +66,31 @@ def add_budget(engine: Engine, new: NewBudget, *, by: str, home: Home, now: date
     """
     account, by = check_account(new.account), check_said(by, "by")
     check_name(new.name)
-    if (new.amount is None) == (new.tokens is None):
-        raise InputError("amount", new.amount, "give either an amount or tokens")
 
     def add(connection: Connection) -> tuple[KeptBudget, bool]:
         accounts.make_missing(connection, [account], home, now)
         locked = accounts.lock(connection, account)
         first = budgets.in_force(connection, [account], new.name)
-        budget = _checked(new, locked, now, first[0].budget if first else None)
+        budget = check_new(new, locked, now, first[0].budget if first else None)
         if first:
             return _same(first[0], budget), False
-        budget = budgets.add(connection, account, budget, by=by, now=now)
-        _count(connection, locked, budget, now)
-        audit.add(connection, "budget.add", budget.name, budget_change(budget), by=by, at=now, account=account)
-        return KeptBudget(account, budget, now, by), True
+        return put_budget(connection, locked, budget, by=by, now=now), True
 
     return in_transaction(engine, add)
 
 
-def _checked(new: NewBudget, account: Account, now: datetime, first: Budget | None) -> Budget:
+def put_budget(connection: Connection, account: Account, budget: Budget, *, by: str, now: datetime) -> KeptBudget:
+    """Keep a checked budget of an account that is locked, and count what is posted already."""
+    budget = budgets.add(connection, account.account, budget, by=by, now=now)
+    _count(connection, account, budget, now)
+    audit.add(connection, "budget.add", budget.name, budget_change(budget), by=by, at=now, account=account.account)
+    return KeptBudget(account.account, budget, now, by)
+
+
+def check_new(new: NewBudget, account: Account, now: datetime, first: Budget | None) -> Budget:
     """The budget with what it says made good, or InputError; a start left out is that of the one kept already."""
+    if (new.amount is None) == (new.tokens is None):
+        raise InputError("amount", new.amount, "give either an amount or tokens")
     per, timezone = check_per(new.per), new.timezone or account.timezone
     zone(timezone)
     unit = account.currency if new.tokens is None else TOKENS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 
 from costmeter.core.errors import CostmeterError
 from costmeter.core.notices import Notice, Spend
-from costmeter.core.periods import day_period, parse_instant, zone
+from costmeter.core.periods import parse_instant
+from costmeter.core.steps import grain, steps
 from costmeter.store.accounts import Account
 from costmeter.store.days import measure
 from costmeter.store.scope import Scope
@@ -18,7 +19,6 @@ from costmeter.store.sums import read_sums
 
 BY = ("project", "user", "api_key")  # the first that is named and that the budget does not fix
 LEADERS = 3
-HOURS_UNTIL = timedelta(days=2)  # of a period that is shown by hour
 MOST_DAYS = 92  # that a chart shows, the last of them
 QUARTER = timedelta(minutes=15)
 
@@ -51,10 +51,9 @@ def _spend(connection: Connection, scope: Scope, in_scope: Sequence[Account], fa
     assert scope.period.start is not None
     assert scope.period.end is not None
     start, end = scope.period.start, scope.period.end
-    per = "hour" if end - start <= HOURS_UNTIL else "day"
+    per = grain(start, end)
     sums = _sums(connection, scope, in_scope, per, facts)
-    labels = _hours(start, end, timezone) if per == "hour" else _days(start, end, timezone)
-    over_time = [(label, sums.get(key, 0)) for key, label in labels]
+    over_time = [(step.label, sums.get(step.key, 0)) for step in steps(per, start, end, timezone)]
     by, leaders = _leaders(connection, scope, in_scope, facts)
     return Spend(by, leaders, sum(sums.values()), per, over_time[-MOST_DAYS:])
 
@@ -79,23 +78,3 @@ def _sums(
     for record in read_sums(connection, scope, in_scope, [by], facts["timezone"]):
         found[record[by]] = found.get(record[by], 0) + measure(record, facts["unit"])
     return found
-
-
-def _days(start: datetime, end: datetime, timezone: str) -> Iterator[tuple[str, str]]:
-    """The days of an interval as sums name them, and as they are shown."""
-    day = start.astimezone(zone(timezone)).date()
-    while True:
-        yield day.isoformat(), day.isoformat()
-        after = day_period(day, timezone).end
-        if after is None or after >= end:
-            return
-        day = day + timedelta(days=1)
-
-
-def _hours(start: datetime, end: datetime, timezone: str) -> Iterator[tuple[str, str]]:
-    """The hours of an interval, likewise."""
-    instant = start
-    while instant < end:
-        local = instant.astimezone(zone(timezone)).replace(minute=0, second=0)
-        yield local.isoformat().replace("+00:00", "Z"), f"{local:%m-%d %H:%M}"
-        instant += timedelta(hours=1)

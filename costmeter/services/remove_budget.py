@@ -21,9 +21,14 @@ def remove_budget(engine: Engine, account: str, name: str, *, by: str, now: date
         locked = accounts.get(connection, account)
         accounts.lock(connection, locked.account)
         found = budgets.get(connection, locked.account, name)
-        budgets.remove(connection, locked.account, found.budget.number, by=by, now=now)
-        change = budget_change(found.budget)
-        audit.add(connection, "budget.remove", name, change, by=by, at=now, account=locked.account)
+        take_budget(connection, found, by=by, now=now)
         return found
 
     return in_transaction(engine, remove)
+
+
+def take_budget(connection: Connection, found: KeptBudget, *, by: str, now: datetime) -> None:
+    """Take a budget of an account that is locked out of force."""
+    account, budget = found.account, found.budget
+    budgets.remove(connection, account, budget.number, by=by, now=now)
+    audit.add(connection, "budget.remove", budget.name, budget_change(budget), by=by, at=now, account=account)

@@ -184,9 +184,24 @@ def next_time(connection: Connection, account: str, rule: str, threshold: str) -
     return str((connection.scalar(query) or 0) + 1)
 
 
-def listed(connection: Connection, accounts: Collection[str] | None = None, *, limit: int) -> list[Alert]:
-    """The newest alerts, of all or of some accounts."""
-    query = select(*_COLUMNS).order_by(AlertRow.raised_at.desc(), AlertRow.rule, AlertRow.threshold).limit(limit)
+def listed(
+    connection: Connection,
+    accounts: Collection[str] | None = None,
+    *,
+    kind: str | None = None,
+    rule: str | None = None,
+    is_standing: bool = False,
+    first: int = 0,
+    limit: int,
+) -> list[Alert]:
+    """The newest alerts from the `first` (0) on, of all or of some accounts; of a kind or rule, or those that stand."""
+    query = select(*_COLUMNS).order_by(AlertRow.raised_at.desc(), AlertRow.rule, AlertRow.threshold, AlertRow.account)
     if accounts is not None:
         query = query.where(AlertRow.account.in_(accounts))
-    return [Alert(*row) for row in connection.execute(query)]
+    if kind is not None:
+        query = query.where(AlertRow.kind == kind)
+    if rule is not None:
+        query = query.where(AlertRow.rule == rule)
+    if is_standing:
+        query = query.where(AlertRow.recovered_at.is_(None))
+    return [Alert(*row) for row in connection.execute(query.offset(first).limit(limit))]

@@ -15,12 +15,12 @@ from costmeter.store.scope import dimension
 from costmeter.store.tables import ChargeRow, EventRow, QuarterRow
 from costmeter.store.types import join_halves, sum_halves
 
-_ROLLED_UP = frozenset(("project", "api_key", "model"))
+ROLLED_UP = frozenset(("project", "api_key", "model"))  # what rollups tell calls apart by
 
 
 def by_quarter(connection: Connection, account: Account, budget: Budget) -> dict[int, int]:
     """The sums from the budget's start to its end, in its unit, by the quarter hour counted since 1970."""
-    if budget.filters.keys() <= _ROLLED_UP and account.rolled_up == account.version:
+    if budget.filters.keys() <= ROLLED_UP and account.rolled_up == account.version:
         return _of_rollup(connection, account.account, budget)
     return of_charges(connection, account.account, budget)
 

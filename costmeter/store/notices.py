@@ -130,21 +130,23 @@ def give_up(connection: Connection, claimed: Delivery, now: datetime, error: str
 
 def try_again(connection: Connection, now: datetime, *, channel: str | None, notice_id: bytes | None) -> int:
     """Let what was given up be tried as if it were new, of one channel or notice or all; how many these are."""
-    some = [DeliveryRow.state == GIVEN_UP]
-    some += [] if channel is None else [DeliveryRow.channel == channel]
-    some += [] if notice_id is None else [DeliveryRow.notice_id == notice_id]
     anew = {"state": WAITING, "attempts": 0, "due_at": now, "ended_at": None}
-    return connection.execute(update(DeliveryRow).where(*some).values(anew)).rowcount
+    return connection.execute(update(DeliveryRow).where(*_given_up(channel, notice_id)).values(anew)).rowcount
 
 
 def listed(
-    connection: Connection, state: str | None = None, accounts: Collection[str] | None = None, *, limit: int
+    connection: Connection,
+    state: str | None = None,
+    accounts: Collection[str] | None = None,
+    *,
+    first: int = 0,
+    limit: int,
 ) -> list[Listed]:
-    """The deliveries of the newest notices, in a state or in any."""
+    """The deliveries of the newest notices, in a state or in any, from the `first` (0) on."""
     title = NoticeRow.message["title"].as_string()
     told = (NoticeRow.kind, NoticeRow.event, title, NoticeRow.created_at)
     query = select(*_COLUMNS, *told).join(NoticeRow, _OF_NOTICE)
-    query = query.order_by(DeliveryRow.notice_id.desc(), DeliveryRow.channel).limit(limit)
+    query = query.order_by(DeliveryRow.notice_id.desc(), DeliveryRow.channel).offset(first).limit(limit)
     if state is not None:
         query = query.where(DeliveryRow.state == state)
     if accounts is not None:
@@ -153,12 +155,23 @@ def listed(
     return [Listed(Delivery(*row[:width]), *row[width:]) for row in connection.execute(query)]
 
 
+def count_given_up(connection: Connection, *, channel: str | None, notice_id: bytes | None) -> int:
+    """How many deliveries `try_again` would let be tried."""
+    return connection.scalar(select(func.count()).where(*_given_up(channel, notice_id))) or 0
+
+
 def given_up_since(connection: Connection, instant: datetime) -> dict[str, int]:
     """How many deliveries of each channel were given up from an instant on."""
     query = select(DeliveryRow.channel, func.count()).where(
         DeliveryRow.state == GIVEN_UP, DeliveryRow.ended_at >= instant
     )
     return {channel: int(count) for channel, count in connection.execute(query.group_by(DeliveryRow.channel))}
+
+
+def _given_up(channel: str | None, notice_id: bytes | None) -> list[ColumnElement[bool]]:
+    some = [DeliveryRow.state == GIVEN_UP]
+    some += [] if channel is None else [DeliveryRow.channel == channel]
+    return some + ([] if notice_id is None else [DeliveryRow.notice_id == notice_id])
 
 
 def _is(found: Delivery) -> tuple[ColumnElement[bool], ...]:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from costmeter.core.errors import (
+    ConflictError,
     CostmeterError,
     DetachedError,
     ForbiddenError,
@@ -29,6 +30,7 @@ from costmeter.web.templates import page
 
 log = logging.getLogger(__name__)
 _STATUS: dict[type[CostmeterError], int] = {
+    ConflictError: 409,
     InputError: 422,
     NotFoundError: 404,
     ForbiddenError: 403,
@@ -67,6 +69,11 @@ class PageRoute(APIRoute):
                 return _error(request, 500, "")
 
         return answered
+
+
+def status_of(error: CostmeterError) -> int:
+    """The status of a page that tells an error, or of a form that is shown again with it."""
+    return next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 503)
 
 
 def _to_sign_in(request: Request) -> Response:

@@ -38,7 +38,9 @@ NEEDS = {
     ("GET", "/v1/budgets"): READ,
     ("POST", "/v1/budgets"): FINANCE,
     ("GET", "/v1/budgets/{account}/{budget}"): READ,
+    ("PUT", "/v1/budgets/{account}/{budget}"): FINANCE,
     ("DELETE", "/v1/budgets/{account}/{budget}"): FINANCE,
+    ("GET", "/v1/reports/budget"): READ,
     ("GET", "/v1/alerts"): READ,
     ("GET", "/v1/reports/spend"): READ,
     ("GET", "/v1/reports/lessons"): READ,
@@ -87,7 +89,7 @@ def ask(api: Api, method: str, path: str, headers: dict[str, str]) -> int:
         month="2025-03",
         reservation_id=key_text(bytes(16)),
     )
-    body: Any = {} if method == "POST" else None
+    body: Any = {} if method in ("POST", "PUT") else None
     return api.request(method, filled, json=body, headers=headers).status_code
 
 

@@ -11,7 +11,7 @@ EXAMPLES = 10  # of each operation, besides its examples and the edges of its va
 OPERATIONS = {
     "record_events", "export_traces", "list_events", "get_event", "quote", "add_account", "list_accounts",
     "get_account", "report_lessons", "add_budget", "list_budgets", "get_budget", "remove_budget", "list_alerts",
-    "report_forecast", "report_digest",
+    "report_forecast", "report_digest", "report_budget", "change_budget",
     "release_account", "get_balance", "list_entries", "add_credit", "list_credits", "void_credit", "report_spend",
     "export_charges", "export_usage", "export_focus", "export_journal", "get_statement", "close_month",
     "list_prices", "check_prices", "get_price", "get_price_history", "list_items", "get_item",

@@ -47,6 +47,37 @@ def test_what_was_raised_is_listed(run: Run, database: str, tmp_path: Path) -> N
     assert run("alerts", "list", "--account", "other", "--json").json == []
 
 
+def test_it_is_shown_as_it_burns(run: Run, spent: None) -> None:
+    report = run("budget", "show", "search", "--json").json
+    (state,) = run("budget", "list", "--json").json
+    assert {name: report[name] for name in state} == state
+    shown = run("budget", "show", "search").done
+    assert f"spent {state['spent']} of 10.00 USD" in shown
+    assert "no forecast: nothing was spent in the 57 days before today" in shown
+    assert f"{today()[:10]}" in shown
+    assert run("budget", "show", "other").refused.startswith("account 'default' has no budget 'other'")
+
+
+def test_it_is_changed(run: Run, spent: None) -> None:
+    (before,) = run("budget", "list", "--json").json
+    changed = [*words("budget change search --per month --amount 20.00 --where project=search --at 50%")]
+    assert run(*changed).done == "budget search of account default changed: it is now 20.00 USD per month\n"
+    assert run(*changed).done == "budget search of account default as it was: 20.00 USD per month\n"
+    assert run(*changed, "--json").json["changed"] is False
+    (after,) = run("budget", "list", "--json").json
+    assert (after["spent"], after["amount"], after["thresholds"]) == (before["spent"], "20.00", ["50%"])
+    assert run(*words("budget change other --per month --amount 1")).refused.startswith("account 'default' has no")
+
+
+def test_alerts_of_a_kind_and_those_that_stand(run: Run, database: str, tmp_path: Path) -> None:
+    run(*words("budget add all --per day --amount 0.01 --at 50%"))
+    run("record", write(tmp_path / "calls.ndjson", an_event("a", today(), model="deepseek-v4-pro")))
+    (found,) = run(*words("alerts list --kind budget --standing --json")).json
+    assert found["title"].startswith("Budget all: ")
+    assert run(*words("alerts list --kind unpriced --json")).json == []
+    assert run(*words("alerts list --kind moon")).refused.startswith("kind 'moon': use one of budget, forecast,")
+
+
 def test_added_again_it_is_kept_and_another_is_refused(run: Run, database: str) -> None:
     assert run(*SEARCH, "--json").json["created"] is True
     assert run(*SEARCH, "--json").json["created"] is False

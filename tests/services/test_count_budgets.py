@@ -64,6 +64,14 @@ def found_wrong(engine: Engine) -> list[str]:
 
 
 class TestCounting:
+    @pytest.mark.parametrize("where", [(), ("user=u-1",)])
+    def test_tokens_of_calls_that_were_posted_before(self, engine: Engine, where: tuple[str, ...]) -> None:
+        calls = [an_event(f"{n}", FEW, hit=700_000, miss=50_000, output=9_000, user="u-1") for n in range(3)]
+        record_and_post(engine, *calls)
+        budget(engine, tokens=10**9, where=where, starts_at=at("2025-03-01T00:00:00Z"))
+        assert spent(engine) == {("all", "2025-03-01T00:00"): "2277000"}
+        assert found_wrong(engine) == []
+
     def test_by_everything_a_budget_may_filter_by(self, engine: Engine) -> None:
         for name, where in (
             ("all", ()),

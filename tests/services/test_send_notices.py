@@ -27,6 +27,8 @@ Behaviour = Callable[[Message], None]
 class Receiver:
     """A channel that keeps what it is given; `answers` may raise, one each message, then no more."""
 
+    kind = "mail"
+
     def __init__(self, name: str = "mail", *answers: Exception) -> None:
         self.name, self.answers, self.told = name, [*answers], list[str]()
         self._lock = threading.Lock()

@@ -15,6 +15,7 @@ from costmeter.store import schema
 from costmeter.store.engine import open_engine
 from tests.web.books import NOW, fill
 from tests.web.closed import close_months
+from tests.web.budget_books import add_budgets
 from tests.web.conftest import ARGUMENTS
 from tests.web.serving import Pages, paged
 
@@ -29,8 +30,9 @@ def main() -> None:
         url = f"sqlite:///{folder}/costmeter.sqlite3"
         engine = open_engine(url)
         schema.upgrade(engine)
-        engine.dispose()
         fill(url)
+        add_budgets(engine)
+        engine.dispose()
         with paged(url, NOW) as pages:
             close_months(pages.engine)
             _draw(pages)
@@ -64,6 +66,10 @@ def _paths(pages: Pages, key: str) -> dict[str, str]:
         "statements": "/statements?account=shop",
         "statement": "/statements/labs/2026-10",
         "close": "/statements/beijing/2026-10/close",
+        "budgets": "/budgets?account=shop",
+        "budget": "/budgets/support?account=shop",
+        "budget-form": "/budgets/support/edit?account=shop",
+        "alerts": "/alerts?account=shop",
         "call": f"/calls/{_call_of_two_credits(pages, key)}?account=shop",
     }
 
