@@ -19,10 +19,10 @@ def add_pages(app: FastAPI, site: Site) -> None:
     if missing:
         _say_what_is_missing(app, missing)
         return
-    from costmeter.web import call, files, live, overview, sign_in
+    from costmeter.web import balance, call, credit_forms, files, live, overview, prices, sign_in
 
     app.state.site = site
-    for part in (overview, call, live, sign_in, files):
+    for part in (overview, call, balance, credit_forms, prices, live, sign_in, files):
         app.include_router(part.router)
         app.state.routes += part.router.routes
 

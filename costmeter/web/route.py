@@ -14,10 +14,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from costmeter.core.errors import (
+    ConflictError,
     CostmeterError,
     DetachedError,
     ForbiddenError,
+    FrozenError,
     InputError,
+    NoPriceError,
     NotFoundError,
 )
 from costmeter.web.access import SignInFirst
@@ -26,11 +29,19 @@ from costmeter.web.templates import page
 
 log = logging.getLogger(__name__)
 _STATUS: dict[type[CostmeterError], int] = {
+    ConflictError: 409,
     InputError: 422,
+    NoPriceError: 422,
     NotFoundError: 404,
     ForbiddenError: 403,
     DetachedError: 409,
+    FrozenError: 409,
 }
+
+
+def status_of(error: CostmeterError) -> int:
+    """The HTTP status of an error that costmeter raised on purpose."""
+    return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 503)
 
 
 class PageRoute(APIRoute):
@@ -45,8 +56,7 @@ class PageRoute(APIRoute):
             except SignInFirst:
                 return _to_sign_in(request)
             except CostmeterError as error:
-                status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 503)
-                return _error(request, status, str(error))
+                return _error(request, status_of(error), str(error))
             except HTTPException as error:
                 return _error(request, error.status_code, str(error.detail))
             except SQLAlchemyError as error:
