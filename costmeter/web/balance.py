@@ -78,7 +78,7 @@ def balance(request: Request) -> Response:
         report = None if view is None else balance_report(connection, view, now)
     told: dict[str, Any] = {} if view is None or report is None else {
         "view": view,
-        "days_chart": balance_chart(report["days"]["rows"]) if report["days"]["rows"] else None,
+        "days_chart": balance_chart(report["days"]["rows"]) if len(report["days"]["rows"]) > 1 else None,
         "month_chart": None if report["month"]["reason"] else waterfall(report["month"]),
         "months": _months(view, now),
         "as_deepseek": json.dumps(report["now"], indent=2),

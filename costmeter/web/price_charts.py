@@ -25,13 +25,14 @@ def rate_chart(steps: Sequence[Mapping[str, Any]], now: datetime) -> Markup:
     ]
     return draw({
         **_SIZE,
+        "padding": {"left": 4, "right": 8, "top": 10, "bottom": 4},
         "data": {"values": values},
         "mark": {"type": "line", "interpolate": "step-after", "aria": False, "strokeWidth": 2},
         "encoding": {
             "x": {"field": "at", "type": "temporal", "title": None, "scale": {"type": "utc"},
                   "axis": {"format": "%Y-%m", "tickCount": 4, "labelOverlap": "greedy", "labelSeparation": 8}},
             "y": {"field": "rate", "type": "quantitative", "title": None, "scale": {"zero": True},
-                  "axis": {"tickCount": 4}},
+                  "axis": {"tickCount": 4, "minExtent": 34}},
             "detail": {"field": "run", "type": "nominal"},
             "stroke": {"field": "cheap", "type": "nominal", "legend": None,
                        "scale": {"domain": [False, True], "range": ["var(--series-1)", "var(--series-2)"]}},

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from costmeter.core.money import format_amount, parse_total
 from costmeter.core.periods import format_instant
 from costmeter.services.reconcile_balance import reconcile_balance
 from costmeter.store.accounts import Home
@@ -17,6 +18,7 @@ from tests.make import an_event, an_unmetered, at, balance, book, give, record, 
 NOW = "2026-11-18T09:20:00Z"  # peak hours, which end at 10:00
 MODELS = ("deepseek-flash", "deepseek-v4-pro")
 PROJECTS = ("search", "support", "research", "checkout")
+CENT = 10**10
 HOURS = (1, 2, 3, 6, 8, 9, 11, 13, 15, 19)
 
 
@@ -65,14 +67,14 @@ def _observations(engine: Engine) -> None:
 def observe(engine: Engine, when: str, account: str, pots: tuple[int, int]) -> None:
     """DeepSeek says what is left, granted and topped up, in cents."""
     names = ("total_balance", "granted_balance", "topped_up_balance")
-    info = {name: f"{one / 100:.2f}" for name, one in zip(names, (sum(pots), *pots), strict=True)}
+    info = {name: format_amount(one * CENT) for name, one in zip(names, (sum(pots), *pots), strict=True)}
     body = {"is_available": True, "balance_infos": [{"currency": "USD", **info}]}
     reconcile_balance(engine, account, lambda: body, book=book(), clock=lambda: at(when))
 
 
 def cents(amount: str) -> int:
     """An amount in whole cents, as the vendor prints it."""
-    return round(float(amount) * 100)
+    return (parse_total(amount) + CENT // 2) // CENT
 
 
 def _calls() -> list[dict[str, Any]]:

@@ -59,9 +59,7 @@ def _paths(pages: Pages, key: str) -> dict[str, str]:
     """The pages that are drawn, by the names of their pictures."""
     return {
         "overview": "/?account=shop",
-        "balance": "/balance?account=shop&from=2026-09-18",
-        "credit": "/balance/credits/new?account=shop",
-        "observation": "/balance/observations/2?account=shop",
+        "balance": "/balance?account=shop&from=2026-09-18&month=2026-10",
         "prices": "/prices?account=shop&completed_at=2026-11-18T09:20&cache_hit=512000&cache_miss=51000&output=11600",
         "call": f"/calls/{_call_of_two_credits(pages, key)}?account=shop",
     }

@@ -78,7 +78,7 @@ def test_every_number_is_the_apis(browser: Browser, api: httpx.Client, seed: int
     moved = [
         ["Beginning", *statement["opening"].values()],
         *([row["text"], row["granted"], row["topped_up"], row["total"]] for row in statement["movements"]),
-        ["Now", *statement["closing_balance"].values()],
+        ["Now" if month == "2026-11" else "End", *statement["closing_balance"].values()],
     ]
     assert seen.body("month-table") == moved
 
@@ -219,6 +219,13 @@ def test_a_filter_that_means_nothing_says_so_on_a_page(browser: Browser, asked: 
 def test_a_year_can_be_shown(browser: Browser) -> None:
     rows = looked_at(browser, account="shop", **{"from": "2025-11-18"}).body("days-table")
     assert (len(rows), rows[-1][3]) == (366, "0.00")
+
+
+def test_one_day_is_told_without_a_chart(browser: Browser) -> None:
+    asked = {"account": "shop", "from": "2026-11-18", "to": "2026-11-18"}
+    answer = browser.get("/balance", params=asked).text
+    assert len(Read(answer).body("days-table")) == 1
+    assert 'class="chart wide"' not in answer
 
 
 def test_an_accounts_own_address_leads_to_it(browser: Browser) -> None:
