@@ -29,7 +29,7 @@ from costmeter.web.templates import page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 NEW, VOID = f"{PATH}/credits/new", f"{PATH}/credits/void"
-_FIELDS = ("account", "kind", "amount", "effective_at", "expires_at", "reference", "reason", "timezone")
+_FIELDS = ("account", "kind", "amount", "effective_at", "expires_at", "reference", "timezone")
 
 
 @router.get(NEW)
