@@ -11,8 +11,7 @@ from costmeter.api.access import Serving, who_asks
 from costmeter.api.answers import Json, kept
 from costmeter.core.access import Grant
 from costmeter.core.periods import parse_instant
-from costmeter.prices.check import problems
-from costmeter.reports.prices import price_history, price_shape, prices_at
+from costmeter.reports.prices import checked_prices, price_history, price_shape, prices_at
 
 router = APIRouter(prefix="/v1/prices", tags=["prices"])
 Anyone = Annotated[Grant, Depends(who_asks)]
@@ -37,7 +36,7 @@ def listed(service: Serving, _: Anyone, at: str | None = None) -> Json:
 )
 def check(service: Serving, _: Anyone) -> Json:
     """Overlaps, unexplained gaps, missing sources, a calendar about to end."""
-    return Json({"edition": service.book.edition, "problems": problems(service.book, service.now())})
+    return Json(checked_prices(service.book, service.now()))
 
 
 @router.get(

@@ -20,6 +20,7 @@ from costmeter.core.errors import InputError
 from costmeter.core.events import DEFAULT_ACCOUNT
 from costmeter.core.money import format_amount
 from costmeter.core.periods import format_instant
+from costmeter.reports.shapes import observation_shape
 from costmeter.services.explain_observation import explain_observation
 from costmeter.services.read_console import read_console
 from costmeter.services.reconcile_balance import reconcile_balance
@@ -67,7 +68,7 @@ def balance(
         with reading(engine) as connection:
             found = accounts.get(connection, account)
     if as_json:
-        print_json(_shape(seen))
+        print_json(observation_shape(seen))
     else:
         _print(seen)
     note_frozen([found])
@@ -84,7 +85,7 @@ def list_observations(
     with snapshot() as connection:
         found = observations.listed(connection, account, status=None if state is State.ALL else state.value)
     if as_json:
-        print_json([_shape(seen) for seen in found])
+        print_json([observation_shape(seen) for seen in found])
         return
     texts, amounts = ("number", "account", "observed", "status"), ("observed total", "expected", "difference")
     columns = dict.fromkeys(texts, "left") | dict.fromkeys(amounts, "amount") | {"currency": "left"}
@@ -97,7 +98,7 @@ def show(number: Number, account: Account = DEFAULT_ACCOUNT, as_json: AsJson = F
     with snapshot() as connection:
         seen = observations.get(connection, account, number)
     if as_json:
-        print_json(_shape(seen))
+        print_json(observation_shape(seen))
     else:
         _print(seen)
 
@@ -115,7 +116,7 @@ def explain(
         said, now = decided_by(by), datetime.now(UTC)
         seen = explain_observation(engine, account, number, by=said, reason=reason, now=now)
     if as_json:
-        print_json(_shape(seen))
+        print_json(observation_shape(seen))
     else:
         print_line(f"observation {seen.number} of account {seen.account} is explained")
 
@@ -154,35 +155,6 @@ def export(
     raise typer.Exit(int(not found.agrees))
 
 
-def _shape(seen: Observation) -> dict[str, Any]:
-    """An observation as JSON; amounts with all their digits."""
-    pots = {
-        "observed": (seen.granted, seen.topped_up, seen.total),
-        "expected": (seen.expected_granted, seen.expected_topped_up, seen.expected_granted + seen.expected_topped_up),
-        "difference": (*seen.difference, seen.difference.total),
-    }
-    amounts = {
-        name: dict(zip(("granted", "topped_up", "total"), map(format_amount, values), strict=True))
-        for name, values in pots.items()
-    }
-    return {
-        "account": seen.account,
-        "number": seen.number,
-        "status": seen.status,
-        "observed_at": format_instant(seen.observed_at),
-        "expected_at": format_instant(seen.expected_at),
-        "currency": seen.currency,
-        **amounts,
-        "unposted": seen.unposted,
-        "posted_meanwhile": seen.version - seen.version_before,
-        "explanations": seen.findings or None,
-        "decided_at": seen.decided_at and format_instant(seen.decided_at),
-        "decided_by": seen.decided_by,
-        "reason": seen.reason,
-        "body": seen.body,
-    }
-
-
 def _listed(seen: Observation) -> list[str]:
     expected = seen.expected_granted + seen.expected_topped_up
     amounts = map(format_amount, (seen.observed.total, expected, seen.difference.total))
@@ -192,7 +164,7 @@ def _listed(seen: Observation) -> list[str]:
 
 def _print(seen: Observation) -> None:
     """An observation for people: both balances, then what may explain a difference, the likeliest first."""
-    shape = _shape(seen)
+    shape = observation_shape(seen)
     rows = [[name, *shape[name].values()] for name in ("observed", "expected", "difference")]
     title = (
         f"observation {seen.number} of account {seen.account} at {shape['observed_at']}, {seen.currency}: {seen.status}"

@@ -64,6 +64,24 @@ class Usage(NamedTuple):
     sums: Mapping[str, int]
 
 
+def moved_shape(opening: Pair, movements: Mapping[str, Pair]) -> dict[str, Any]:
+    """A month's balances and what lies between them, as JSON has them; movements are by a key of TEXTS."""
+    return {
+        "opening": opening.as_dict(),
+        "movements": [
+            {"kind": kind, "text": TEXTS[kind], **movements[kind].as_dict()} for kind in TEXTS if kind in movements
+        ],
+        "closing_balance": _closing(opening, movements).as_dict(),
+    }
+
+
+def _closing(opening: Pair, movements: Mapping[str, Pair]) -> Pair:
+    balance = opening
+    for movement in movements.values():
+        balance = balance.plus(movement)
+    return balance
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """One month of one account; `credits`, `expiries` and what was imported are as JSON has them."""
@@ -85,10 +103,7 @@ class Statement:
 
     @property
     def closing(self) -> Pair:
-        balance = self.opening
-        for movement in self.movements.values():
-            balance = balance.plus(movement)
-        return balance
+        return _closing(self.opening, self.movements)
 
     def parts(self, *, adjustments: bool) -> dict[str, int]:
         """The cost of the month's usage, or of what adjusts earlier months, and how it was paid."""
@@ -110,13 +125,7 @@ class Statement:
             "state": "open",
             "as_of": format_instant(self.as_of),
             "closing": None,
-            "opening": self.opening.as_dict(),
-            "movements": [
-                {"kind": kind, "text": TEXTS[kind], **self.movements[kind].as_dict()}
-                for kind in TEXTS
-                if kind in self.movements
-            ],
-            "closing_balance": self.closing.as_dict(),
+            **moved_shape(self.opening, self.movements),
             "credits": list(self.credits),
             "usage": self._usage(),
             "deductions": _amounts(self.parts(adjustments=False)),

@@ -9,6 +9,7 @@ from typing import Any
 from costmeter.core.errors import NotFoundError
 from costmeter.core.periods import Period, format_instant
 from costmeter.core.price_book import Name, OutputLimit, PriceBook, Step, Tariff, Window
+from costmeter.prices.check import problems
 
 AHEAD = timedelta(days=31)  # how far the next change of a price is looked for
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -59,6 +60,40 @@ def price_history(book: PriceBook, model: str) -> list[dict[str, Any]]:
     """Every tariff that a model was ever billed by."""
     known_name(book, model)
     return [{**tariff_shape(tariff), **bounds(period)} for tariff, period in book.tariffs_of(model)]
+
+
+def checked_prices(book: PriceBook, now: datetime) -> dict[str, Any]:
+    """What is wrong with the book: gaps, calendars that are about to end."""
+    return {"edition": book.edition, "problems": problems(book, now)}
+
+
+def names_shape(book: PriceBook) -> list[dict[str, Any]]:
+    """What each name stood for when, with the source of that; a name that stands for itself alone included."""
+    return [
+        {
+            "name": name.name,
+            "spans": [{"model": span.model, **bounds(span.period)} for span in name.spans],
+            "source": name.source,
+            "retired": name.retired,
+            "doubt": name.doubt,
+        }
+        for name in book.names.values()
+    ]
+
+
+def rate_steps(book: PriceBook, model: str, currency: str) -> list[dict[str, Any]]:
+    """The history of a model's rates in a currency: for each meter and band, from when to when which rate was listed.
+
+    Rates are as they are printed; `from` is null where nobody knows the beginning, `to` where no end is known.
+    """
+    known_name(book, model)
+    return [
+        {"meter": meter, "band": band, "rate": rate.text, "tariff": tariff.tariff_id, **bounds(period)}
+        for tariff, period in book.tariffs_of(model)
+        if currency in tariff.rates
+        for band, rates in tariff.rates[currency].bands.items()
+        for meter, rate in rates.items()
+    ]
 
 
 def _prices_of(book: PriceBook, name: str, instant: datetime) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from costmeter.store.credits import BookedCredit, CreditBalance
 from costmeter.store.freezes import Freeze
 from costmeter.store.journal import BookedEntry
 from costmeter.store.keys import key_text
+from costmeter.store.observations import Observation
 from costmeter.store.quarantine import Item
 from costmeter.store.tables import PendingRow
 
@@ -94,6 +95,35 @@ def correction_shape(correction: Correction) -> dict[str, Any]:
         "booked_at": format_instant(correction.booked_at),
         "by": correction.by_whom,
         "reason": correction.reason,
+    }
+
+
+def observation_shape(seen: Observation) -> dict[str, Any]:
+    """A balance that DeepSeek said, beside the ledger's; `difference` is observed less expected."""
+    pots = {
+        "observed": (seen.granted, seen.topped_up, seen.total),
+        "expected": (seen.expected_granted, seen.expected_topped_up, seen.expected_granted + seen.expected_topped_up),
+        "difference": (*seen.difference, seen.difference.total),
+    }
+    amounts = {
+        name: dict(zip(("granted", "topped_up", "total"), map(format_amount, values), strict=True))
+        for name, values in pots.items()
+    }
+    return {
+        "account": seen.account,
+        "number": seen.number,
+        "status": seen.status,
+        "observed_at": format_instant(seen.observed_at),
+        "expected_at": format_instant(seen.expected_at),
+        "currency": seen.currency,
+        **amounts,
+        "unposted": seen.unposted,
+        "posted_meanwhile": seen.version - seen.version_before,
+        "explanations": seen.findings or None,
+        "decided_at": seen.decided_at and format_instant(seen.decided_at),
+        "decided_by": seen.decided_by,
+        "reason": seen.reason,
+        "body": seen.body,
     }
 
 

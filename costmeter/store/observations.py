@@ -66,11 +66,18 @@ def next_number(connection: Connection, account: str) -> int:
 
 
 def listed(
-    connection: Connection, account: str | None = None, *, status: str | None = None, limit: int | None = None
+    connection: Connection,
+    account: str | None = None,
+    *,
+    status: str | None = None,
+    before: int | None = None,
+    limit: int | None = None,
 ) -> list[Observation]:
-    """Observations, the newest first."""
+    """Observations, the newest first; `before` a number, only those of an account that came earlier."""
     asked = ((ObservationRow.account, account), (ObservationRow.status, status))
     where = [column == value for column, value in asked if value is not None]
+    if before is not None:
+        where.append(ObservationRow.number < before)
     order = (ObservationRow.observed_at.desc(), ObservationRow.account, ObservationRow.number.desc())
     return _found(connection.execute(select(*_COLUMNS).where(*where).order_by(*order).limit(limit)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -13,7 +13,7 @@ from costmeter.core.errors import FrozenError
 from costmeter.core.ledger import CORRECTION, GRANTED, OVERDRAFT, TOPPED_UP
 from costmeter.core.money import format_amount
 from costmeter.core.periods import format_instant, month_period
-from costmeter.core.statements import METERS, PARTS, Pair, Statement, Usage
+from costmeter.core.statements import METERS, Pair, Statement, Usage
 from costmeter.store import corrections, credits, imported
 from costmeter.store.accounts import Account
 from costmeter.store.credits import BookedCredit
@@ -21,6 +21,7 @@ from costmeter.store.events import of_one_event
 from costmeter.store.imported import ImportedCost, ImportedUsage
 from costmeter.store.rollups import STATES, SUMS, charge_sums, exact_sums
 from costmeter.store.scope import Scope
+from costmeter.store.sums import read_sums
 from costmeter.store.tables import ChargeRow, EntryRow, EventRow, ExpiryRow, LineRow
 from costmeter.store.types import join_halves, sum_halves
 from costmeter.store.uncounted import count_uncounted
@@ -39,7 +40,7 @@ def read_statement(connection: Connection, account: Account, month: str, now: da
     usage = read_usage(connection, account.account, month)
     moved = _moved(connection, account.account, month)
     booked = _booked(connection, account.account, month)
-    movements = _movements(moved, usage, booked)
+    movements = _movements(moved, _paid(usage), booked)
     states = {name: sum(one.sums[name] for one in usage) for name in STATES if name != "clock_doubts"}
     counts = {"calls": sum(one.sums["calls"] for one in usage), **states}
     statement = Statement(
@@ -61,13 +62,25 @@ def read_statement(connection: Connection, account: Account, month: str, now: da
         imported_costs=[_imported_cost(one) for one in imported.costs_of_month(connection, account, month)],
         counts=counts | count_uncounted(connection, scope, in_scope),
     )
-    total = _total(moved)
-    if statement.closing != statement.opening.plus(total):
-        raise FrozenError(
-            f"{month} of account {account.account!r}: its movements come to {_difference(statement)}, its journal to "
-            f"{total.as_dict()}; see: costmeter verify --full"
-        )
+    _check_journal(account.account, month, movements, moved)
     return statement
+
+
+def read_movements(connection: Connection, account: Account, month: str) -> tuple[Pair, Mapping[str, Pair]]:
+    """The opening balance and the movements of a month's statement, without reading its charges one by one.
+
+    Raises what `read_statement` raises.
+    """
+    scope = Scope.checked(month=month, account=account.account)
+    in_scope = scope.accounts(connection)
+    moved = _moved(connection, account.account, month)
+    paid: dict[str, Pair] = {}
+    for record in read_sums(connection, scope, in_scope, ("day",), account.timezone):
+        kind = "usage" if record["day"][:7] == month else "adjustment"  # what adjusts completed in a closed month
+        paid[kind] = paid.get(kind, Pair(0, 0)).plus(_taken(record))
+    movements = _movements(moved, paid, _booked(connection, account.account, month))
+    _check_journal(account.account, month, movements, moved)
+    return opening_balance(connection, account.account, month), movements
 
 
 def opening_balance(connection: Connection, account: str, month: str) -> Pair:
@@ -133,25 +146,43 @@ def _moved(connection: Connection, account: str, month: str) -> dict[str, Pair]:
     return {kind: _pair(sums) for kind, sums in found.items()}
 
 
-def _total(moved: dict[str, Pair]) -> Pair:
+def _total(moved: Mapping[str, Pair]) -> Pair:
     total = Pair(0, 0)
     for pair in moved.values():
         total = total.plus(pair)
     return total
 
 
-def _movements(moved: dict[str, Pair], usage: Sequence[Usage], booked: Sequence[BookedCredit]) -> dict[str, Pair]:
-    """The movements of the statement: credits and usage from their own rows, what else there is from the journal."""
+def _check_journal(account: str, month: str, movements: Mapping[str, Pair], moved: Mapping[str, Pair]) -> None:
+    """What a statement says that moved is what the journal of its month moved."""
+    found, booked = _total(movements), _total(moved)
+    if found != booked:
+        raise FrozenError(
+            f"{month} of account {account!r}: its movements come to {found.as_dict()}, its journal to "
+            f"{booked.as_dict()}; see: costmeter verify --full"
+        )
+
+
+def _taken(sums: Mapping[str, int]) -> Pair:
+    return Pair(-sums["granted"], -sums["topped_up"] - sums["overdraft"])
+
+
+def _paid(usage: Sequence[Usage]) -> dict[str, Pair]:
+    """What usage of the month, and what adjusts others, took of the balance."""
     found: dict[str, Pair] = {}
+    for one in usage:
+        kind = "usage" if one.adjusts is None else "adjustment"
+        found[kind] = found.get(kind, Pair(0, 0)).plus(_taken(one.sums))
+    return found
+
+
+def _movements(moved: Mapping[str, Pair], paid: Mapping[str, Pair], booked: Sequence[BookedCredit]) -> dict[str, Pair]:
+    """The movements of the statement: credits and usage from their own rows, what else there is from the journal."""
+    found = dict(paid)
     for one in booked:
         amount = one.credit.amount
         pair = Pair(amount, 0) if one.credit.kind == GRANTED else Pair(0, amount)
         found[one.origin] = found.get(one.origin, Pair(0, 0)).plus(pair)
-    for kind, own in (("usage", False), ("adjustment", True)):
-        paid = [one.sums for one in usage if (one.adjusts is not None) == own]
-        if paid:
-            sums = {name: sum(each[name] for each in paid) for name in PARTS}
-            found[kind] = Pair(-sums["granted"], -sums["topped_up"] - sums["overdraft"])
     for kind in ("void", "expiry"):
         if kind in moved:
             found[kind] = moved[kind]
@@ -247,9 +278,3 @@ def _imported(used: ImportedUsage) -> dict[str, Any]:
 
 def _imported_cost(cost: ImportedCost) -> dict[str, Any]:
     return {**cost._asdict(), "cost": format_amount(cost.cost)}
-
-
-def _difference(statement: Statement) -> dict[str, str]:
-    return Pair(
-        statement.closing.granted - statement.opening.granted, statement.closing.topped_up - statement.opening.topped_up
-    ).as_dict()

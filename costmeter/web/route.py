@@ -20,6 +20,7 @@ from costmeter.core.errors import (
     ForbiddenError,
     FrozenError,
     InputError,
+    NoPriceError,
     NotClosableError,
     NotFoundError,
     SetupError,
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 _STATUS: dict[type[CostmeterError], int] = {
     ConflictError: 409,
     InputError: 422,
+    NoPriceError: 422,
     NotFoundError: 404,
     ForbiddenError: 403,
     DetachedError: 409,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 
 from markupsafe import Markup
@@ -10,6 +11,9 @@ from costmeter.core.periods import parse_instant, zone
 
 THIN = "\u202f"  # the narrow space that stands between thousands and does not break a line
 MINUS = "\u2212"
+_ADDRESS = re.compile(
+    r"(?<!\S)(?:[a-z0-9-]+\.)+[a-z]{2,}/(?:[^\s;,()]*[^\s;,().])?", re.ASCII
+)  # as the price book has it
 
 
 def amount(text: str | None) -> Markup:
@@ -38,6 +42,17 @@ def instant(text: str, timezone: str) -> Markup:
     local = parse_instant(text).astimezone(zone(timezone)).replace(tzinfo=None)
     day, _, time = local.isoformat(" ", "milliseconds" if local.microsecond else "seconds").partition(" ")
     return Markup('<time datetime="{}"><span>{}</span> <span>{}</span></time>').format(text, day, time)
+
+
+def sources(text: str) -> Markup:
+    """Where a price is from: an address in it is a link, which tells the other site nothing of ours."""
+    made, end = Markup(""), 0
+    for found in _ADDRESS.finditer(text):
+        made += text[end : found.start()] + Markup('<a href="https://{0}" rel="noreferrer noopener">{0}</a>').format(
+            found.group()
+        )
+        end = found.end()
+    return made + text[end:]
 
 
 def clock(text: str, timezone: str, now: datetime) -> Markup:

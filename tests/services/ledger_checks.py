@@ -7,16 +7,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from hypothesis.stateful import RuleBasedStateMachine, invariant
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from costmeter.core.money import format_amount
+from costmeter.core.periods import zone
 from costmeter.reports.spend import spend_report
 from costmeter.services.check_budgets import budget_findings
 from costmeter.services.check_rollups import rollup_findings
 from costmeter.store import accounts, balances, closings
+from costmeter.store.accounts import Account
+from costmeter.store.balance_days import balance_days
 from costmeter.store.engine import reading
 from costmeter.store.scope import Scope
-from costmeter.store.statements import read_statement
+from costmeter.store.statements import read_movements, read_statement
 from costmeter.store.tables import (
     AccountRow,
     ChargeRow,
@@ -73,6 +76,7 @@ class LedgerChecks(RuleBasedStateMachine):
                 found = balances.balance_at(connection, known, instant)
                 assert (found.granted, found.topped_up) == self.model.balance(instant), instant
                 assert balances.balance_now(connection, known, instant) == found, instant
+            self.days_end_with_their_balances(connection, known)
             scope = Scope.checked(
                 start=START - timedelta(days=9), end=self.now + timedelta(days=9), account=self.account
             )
@@ -89,12 +93,24 @@ class LedgerChecks(RuleBasedStateMachine):
         assert {item["kind"] for item in items} <= {"conflict"}
         assert sorted(item["event_id"] for item in items) == sorted(call.event_id for call in self.conflicts)
 
+    def days_end_with_their_balances(self, connection: Connection, account: Account) -> None:
+        """Told back from now, of any days and in any time zone, each is what its last instant had."""
+        for timezone in (account.timezone, "Asia/Kathmandu"):
+            today = self.now.astimezone(zone(timezone)).date()
+            begins = START.astimezone(zone(timezone)).date() - timedelta(days=1)
+            days = [begins + timedelta(days=number) for number in range((today - begins).days + 1)]
+            for told in (days, days[:-2]):
+                for one in balance_days(connection, account, told, timezone, self.now):
+                    assert one.balance == balances.balance_at(connection, account, one.at), one
+
     def statements_follow_each_other(self) -> None:
         """Each opens with what the one before closed with, and the last closes with what the model has left."""
         with reading(self.engine) as connection:
             account = accounts.get(connection, self.account)
             found = [read_statement(connection, account, month, self.now) for month in (MARCH, "2025-04", "2025-05")]
+            moved = [read_movements(connection, account, one.month) for one in found]
             closing = closings.get(connection, self.account, MARCH)
+        assert moved == [(one.opening, one.movements) for one in found]
         assert found[0].opening == (0, 0)
         assert [one.closing for one in found[:-1]] == [one.opening for one in found[1:]]
         assert found[-1].closing == self.model.left_at(self.now)

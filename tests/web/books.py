@@ -8,14 +8,17 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from costmeter.core.money import format_amount, parse_total
 from costmeter.core.periods import format_instant
+from costmeter.services.reconcile_balance import reconcile_balance
 from costmeter.store.accounts import Home
 from costmeter.store.engine import open_engine
-from tests.make import an_event, an_unmetered, at, give, record, record_and_post
+from tests.make import an_event, an_unmetered, at, balance, book, give, record, record_and_post
 
 NOW = "2026-11-18T09:20:00Z"  # peak hours, which end at 10:00
 MODELS = ("deepseek-flash", "deepseek-v4-pro")
 PROJECTS = ("search", "support", "research", "checkout")
+CENT = 10**10
 HOURS = (1, 2, 3, 6, 8, 9, 11, 13, 15, 19)
 
 
@@ -41,6 +44,7 @@ def fill(url: str) -> None:
     record(engine, an_unmetered("aborted-1", "2026-11-17T09:00:00Z", account="shop", model="deepseek-flash"), now=NOW)
     record_and_post(engine, an_event("strange-1", "2026-11-17T10:00:00Z", account="labs", model="deepseek-x"), now=NOW)
     record(engine, {"model": "deepseek-flash", "account": "shop", "completed_at": "yesterday"}, now=NOW)
+    _observations(engine)
     engine.dispose()
 
 
@@ -51,6 +55,26 @@ def _credits(engine: Engine) -> None:
     give(engine, "topped_up", "200.00", "2026-10-01T00:00:00Z", reference="invoice-1018", account="labs")
     give(engine, "topped_up", "90.00", "2026-10-01T00:00:00Z", account="beijing",
          home=Home("CNY", "Asia/Shanghai"))  # fmt: skip
+
+
+def _observations(engine: Engine) -> None:
+    """DeepSeek was asked thrice; once it had 1.25 less than the ledger, which was settled by the last answer."""
+    for when, less in (("2026-11-03T00:00:00Z", 0), ("2026-11-10T06:00:00Z", 125), ("2026-11-17T00:00:00Z", 0)):
+        granted, topped_up = (cents(amount) for amount in balance(engine, when, "shop"))
+        observe(engine, when, "shop", (granted, topped_up - less))
+
+
+def observe(engine: Engine, when: str, account: str, pots: tuple[int, int]) -> None:
+    """DeepSeek says what is left, granted and topped up, in cents."""
+    names = ("total_balance", "granted_balance", "topped_up_balance")
+    info = {name: format_amount(one * CENT) for name, one in zip(names, (sum(pots), *pots), strict=True)}
+    body = {"is_available": True, "balance_infos": [{"currency": "USD", **info}]}
+    reconcile_balance(engine, account, lambda: body, book=book(), clock=lambda: at(when))
+
+
+def cents(amount: str) -> int:
+    """An amount in whole cents, as the vendor prints it."""
+    return (parse_total(amount) + CENT // 2) // CENT
 
 
 def _calls() -> list[dict[str, Any]]:

@@ -14,8 +14,8 @@ from playwright.sync_api import Page, sync_playwright
 from costmeter.store import schema
 from costmeter.store.engine import open_engine
 from tests.web.books import NOW, fill
-from tests.web.closed import close_months
 from tests.web.budget_books import add_budgets
+from tests.web.closed import close_months
 from tests.web.conftest import ARGUMENTS
 from tests.web.serving import Pages, paged
 
@@ -70,6 +70,8 @@ def _paths(pages: Pages, key: str) -> dict[str, str]:
         "budget": "/budgets/support?account=shop",
         "budget-form": "/budgets/support/edit?account=shop",
         "alerts": "/alerts?account=shop",
+        "balance": "/balance?account=shop&from=2026-09-18&month=2026-10",
+        "prices": "/prices?account=shop&completed_at=2026-11-18T09:20&cache_hit=512000&cache_miss=51000&output=11600",
         "call": f"/calls/{_call_of_two_credits(pages, key)}?account=shop",
     }
 

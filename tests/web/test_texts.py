@@ -7,9 +7,10 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markupsafe import escape
 
 from costmeter.core.money import format_amount
-from costmeter.web.texts import THIN, amount, clock, count, instant, until
+from costmeter.web.texts import THIN, amount, clock, count, instant, sources, until
 from tests.make import at
 from tests.web.reading import plain
 
@@ -58,3 +59,22 @@ def test_instants_are_on_the_clock_of_the_zone_and_machines_read_utc() -> None:
     assert 'datetime="2026-11-18T16:30:00.250Z"' in shown
     assert text(clock("2026-11-18T16:30:00Z", "UTC", at("2026-11-18T09:20:00Z"))) == "16:30"
     assert text(clock("2026-11-18T16:30:00Z", "Asia/Shanghai", at("2026-11-18T09:20:00Z"))) == "2026-11-19 00:30"
+
+
+@pytest.mark.parametrize(
+    ("source", "addresses"),
+    [
+        ("api-docs.deepseek.com/quick_start/pricing (footnote 6)", ["api-docs.deepseek.com/quick_start/pricing"]),
+        ("a.ai/blog; b.com/topic/54 (20:15)", ["a.ai/blog", "b.com/topic/54"]),
+        ("a.ai/?p=1, quoting 3.2/4 and/or a.ai.", ["a.ai/?p=1"]),
+        ("the price page of 2026, deepseek.com", []),
+        ("javascript:alert(1)//a.com/x https://a.com/x", []),
+        ('a.com/"onclick=1 <b>', ['a.com/"onclick=1']),
+    ],
+)
+def test_addresses_of_a_source_are_links_that_tell_nothing(source: str, addresses: list[str]) -> None:
+    made = sources(source)
+    assert re.sub("<[^>]*>", "", made) == str(escape(source))
+    links = [str(escape(f"https://{one}")) for one in addresses]
+    assert re.findall('<a href="([^"]*)" rel="noreferrer noopener">', made) == links
+    assert made.count("<") == 2 * len(links)
