@@ -19,10 +19,10 @@ def add_pages(app: FastAPI, site: Site) -> None:
     if missing:
         _say_what_is_missing(app, missing)
         return
-    from costmeter.web import call, files, live, overview, sign_in
+    from costmeter.web import call, calls, explore, files, live, overview, sign_in
 
     app.state.site = site
-    for part in (overview, call, live, sign_in, files):
+    for part in (overview, explore, calls, call, live, sign_in, files):
         app.include_router(part.router)
         app.state.routes += part.router.routes
 

@@ -59,6 +59,9 @@ def _paths(pages: Pages, key: str) -> dict[str, str]:
     """The pages that are drawn, by the names of their pictures."""
     return {
         "overview": "/?account=shop",
+        "explore": "/explore?account=shop&from=2026-11-12&to=2026-11-18&by=day,model",
+        "explore-bars": "/explore?by=project,model&timezone=Asia/Shanghai&where=band%3Dpeak",
+        "calls": "/calls?account=shop&from=2026-11-15&to=2026-11-18",
         "call": f"/calls/{_call_of_two_credits(pages, key)}?account=shop",
     }
 
