@@ -74,15 +74,16 @@ def explore_report(connection: Connection, question: Question, now: datetime) ->
     records = report.records()
     rows = [records[place] for place in _order(records, question)]
     told, rest = rows[:ROWS], rows[ROWS:]
-    whole = report.as_dict()
     return {
-        **{name: whole[name] for name in ("from", "to", "timezone", "currency", "by")},
+        "timezone": report.timezone,
+        "currency": report.currency,
+        "by": list(by),
         "metric": question.metric,
         "sort": question.sort,
         "accounts": len(in_scope),
         "rows": [_row(row) for row in told],
         "rest": {"rows": len(rest), **_row(_sum(rest))} if rest else None,
-        "totals": {**whole["totals"], HITS: _hits(report.totals)},
+        "totals": _row(report.totals),
         "reads_calls": rollup_for(scope, in_scope, by, question.timezone) is None,
         "chart": chart_shape(rows, by, question.metric, interval=report.interval, timezone=question.timezone, now=now),
     }
@@ -111,22 +112,23 @@ def tag_names(connection: Connection, in_scope: Sequence[Account], project: str 
 def _order(records: Sequence[Mapping[str, Any]], question: Question) -> list[int]:
     """The places of the rows as they are told: by what is asked for, then the largest first, then by name."""
     by, column = question.by, question.sort.removeprefix("-")
-    order = sorted(range(len(records)), key=lambda place: [_rank(records[place], name) for name in by])
-    order.sort(key=lambda place: _rank(records[place], question.metric), reverse=True)
-    order.sort(key=lambda place: _rank(records[place], column), reverse=question.sort.startswith("-"))
+    ranks = {name: _ranks(records, name) for name in {*by, question.metric, column}}
+    order = sorted(range(len(records)), key=lambda place: [ranks[name][place] for name in by])
+    order.sort(key=ranks[question.metric].__getitem__, reverse=True)
+    order.sort(key=ranks[column].__getitem__, reverse=question.sort.startswith("-"))
     return order
 
 
-def _rank(row: Mapping[str, Any], name: str) -> Any:
-    """What a row is ordered by; what it does not have comes before all that it could have."""
+def _ranks(records: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
+    """What rows are ordered by; what one does not have comes before all that it could have."""
     if name == HITS:
-        hits, whole = _hits_of(row)
-        return Fraction(hits, whole) if whole > 0 else Fraction(-1)
-    if name in MEASURES:
-        return row[name]
+        shares = map(_hits_of, records)
+        return [Fraction(hits, whole) if whole > 0 else Fraction(-1) for hits, whole in shares]
+    values = [row[name] for row in records]
     if name == "hour":
-        return parse_instant(row[name])
-    return "" if row[name] is None else row[name]
+        instants = {text: parse_instant(text) for text in {*values}}
+        return [instants[text] for text in values]
+    return values if name in MEASURES else ["" if text is None else text for text in values]
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:

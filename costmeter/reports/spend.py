@@ -77,10 +77,12 @@ class SpendReport:
 
     def records(self) -> list[dict[str, Any]]:
         """The rows as exact integers, a missing dimension as None, with how many of a row's calls are unpriced."""
-        return [
-            {str(name): None if value is None or value != value else value for name, value in row.items()}
-            for row in self.rows.to_dict("records")
-        ]
+        names = [str(name) for name in self.rows.columns]
+        columns = [self.rows[name].tolist() for name in names]
+        for place, name in enumerate(names):
+            if name in self.by:
+                columns[place] = [None if text is None or text != text else text for text in columns[place]]
+        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
     def _contracted(self) -> pd.DataFrame:
         """The rows as others see them: how many calls of a row are unpriced is for people's tables only."""
