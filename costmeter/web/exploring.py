@@ -178,10 +178,14 @@ def exploring(connection: Connection, grant: Grant, asked: Asked, now: datetime)
 
 
 def where_within(grant: Grant, asked: Sequence[str]) -> list[str]:
-    """The filters that are asked for, within what the reader may see; of several projects the first."""
+    """The filters that are asked for, within what the reader may see; of several projects the first.
+
+    One that is asked for anew stands for the one before.
+    """
+    asked = [*{text.partition("=")[0]: text for text in asked}.values()]
     if grant.projects is not None and not any(text.startswith("project=") for text in asked):
         asked = [*asked, f"project={min(grant.projects)}"]
-    return list(dict.fromkeys(projects_within(grant, asked)))
+    return projects_within(grant, asked)
 
 
 def _tags(connection: Connection, in_scope: Sequence[Account], project: str | None, by: Sequence[str]) -> list[str]:

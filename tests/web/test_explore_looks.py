@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
+from tests.make import an_event
 from tests.web.serving import Pages
 from tests.web.test_looks import check_looks, looking
 
@@ -77,3 +78,16 @@ def test_from_the_overview_down_to_a_call_and_back_without_scripts(chromium: Bro
         with page.expect_download() as download:
             page.get_by_role("link", name="Download as CSV").click()
         assert download.value.suggested_filename == "costmeter-spend.csv"
+
+
+def test_what_was_empty_fills_without_a_reload(chromium: Browser, bare: Pages) -> None:
+    with looking(chromium, bare, bare.key("read")) as looked:
+        page = looked.page
+        page.goto(f"{bare.url}/explore?by=project")
+        page.get_by_text("No call that was measured is among these.").wait_for()
+        page.evaluate("window.untouched = true")
+        event = an_event("first", "2026-11-18T09:15:00Z", project="search", model="deepseek-flash")
+        assert bare.api(bare.key("ingest")).post("/v1/events", json=event).status_code == 200
+        page.get_by_role("table", name="By project").get_by_role("link", name="search").wait_for()
+        assert page.locator(".bar").count() == 1
+        assert page.evaluate("window.untouched")
