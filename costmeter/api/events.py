@@ -16,13 +16,16 @@ from costmeter.api.access import Reader, Sending, Serving
 from costmeter.api.answers import MOST, Json, key_cursor, page
 from costmeter.api.cloudevents import BATCH, STRUCTURED, is_cloudevent, read_cloudevents
 from costmeter.api.problems import problem
+from costmeter.api.scopes import Where
 from costmeter.core.access import Grant
 from costmeter.core.errors import ForbiddenError, InputError, shown
 from costmeter.core.events import DEFAULT_ACCOUNT
 from costmeter.core.periods import parse_instant
-from costmeter.reports.calls import call_shape, describe_call, list_calls
+from costmeter.reports.asked import projects_within
+from costmeter.reports.calls import STATES, call_shape, describe_call, list_calls
 from costmeter.services.record_calls import Broken, Received, Refusal
 from costmeter.store.quarantine import CONFLICT
+from costmeter.store.scope import read_filters
 
 router = APIRouter(prefix="/v1/events", tags=["events"])
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/jsonlines")
@@ -176,24 +179,27 @@ def listed(
     *,
     account: str | None = None,
     project: str | None = None,
-    status: str | None = None,
+    status: Annotated[str | None, Query(description=", ".join(STATES))] = None,
+    month: Annotated[str | None, Query(description="calls that something was booked of in this month")] = None,
     start: Annotated[str | None, Query(alias="from")] = None,
     end: Annotated[str | None, Query(alias="to")] = None,
+    where: Where = None,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=MOST)] = 100,
 ) -> Json:
     """The calls of an account, the last that came first, each with its charge in force."""
     name = grant.account(account) or DEFAULT_ACCOUNT
-    project = grant.project(project)
+    asked = [*(where or ()), *([] if project is None else [f"project={project}"])]
     bounds = [None if text is None else parse_instant(text, field) for text, field in ((start, "from"), (end, "to"))]
     with service.reading() as connection:
         found = list_calls(
             connection,
             name,
-            project=project,
             status=status,
+            month=month,
             start=bounds[0],
             end=bounds[1],
+            where=read_filters(projects_within(grant, asked)),
             before=key_cursor(cursor),
             limit=limit + 1,
         )

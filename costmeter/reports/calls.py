@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, and_, or_, select
+from sqlalchemy.orm import aliased
 
 from costmeter.core.doubts import CLOCK_OFFSET, clock_doubt
 from costmeter.core.errors import InputError, NotFoundError
 from costmeter.core.events import PROVIDERS, STATUSES, UsageEvent
 from costmeter.core.money import format_amount
-from costmeter.core.periods import format_instant
+from costmeter.core.periods import format_instant, month_period
 from costmeter.core.price_book import PriceBook
 from costmeter.core.pricing import Charge, price_event
 from costmeter.core.secrets import without_secrets
 from costmeter.prices.read import read_edition
 from costmeter.reports.prices import tariff_shape
 from costmeter.store import accounts, charges, editions, events
-from costmeter.store.events import StoredEvent, stored_event
+from costmeter.store.events import StoredEvent, of_one_event, stored_event
 from costmeter.store.keys import identity_key
-from costmeter.store.tables import ChargeRow, EventRow
+from costmeter.store.scope import dimension
+from costmeter.store.tables import ChargeRow, EventRow, PendingRow
 
+UNPOSTED = "unposted"
+STATES = (*STATUSES, "unpriced", "provisional", UNPOSTED)  # that calls can be listed by
 _AMOUNTS = ("cost", "granted", "topped_up", "overdraft", "untracked", "cache_savings", "off_peak_savings")
 
 
@@ -40,28 +44,65 @@ def list_calls(
     *,
     project: str | None = None,
     status: str | None = None,
+    month: str | None = None,
     start: datetime | None = None,
     end: datetime | None = None,
+    where: Mapping[str, str] | None = None,
     before: bytes | None = None,
+    after: bytes | None = None,
     limit: int,
 ) -> list[Call]:
-    """Calls of an account, the last that came first; those before a key where it is given."""
-    if status is not None and status not in STATUSES:
-        raise InputError("status", status, f"use one of {', '.join(STATUSES)}")
-    name = accounts.get(connection, account).account
-    conditions: list[ColumnElement[bool]] = [EventRow.account == name]
-    if project is not None:
-        conditions.append(EventRow.project == project)
+    """Calls of an account, the last that came first; those that came before or after a call, by its key.
+
+    `status` is one of STATES, `where` has the filters of a report, and of a month are the calls that something was
+    booked of in it, or that completed in it and were not charged.
+    """
+    if status is not None and status not in STATES:
+        raise InputError("status", status, f"use one of {', '.join(STATES)}")
+    found = accounts.get(connection, account)
+    filters = {**(where or {}), **({} if project is None else {"project": project})}
+    conditions = [EventRow.account == found.account, *(_names(key, value) for key, value in filters.items())]
     if status is not None:
-        conditions.append(EventRow.status == status)
-    if start is not None:
-        conditions.append(EventRow.completed_at >= start)
-    if end is not None:
-        conditions.append(EventRow.completed_at < end)
-    if before is not None:
-        conditions.append(EventRow.event_key < before)
-    query = select(*EventRow.__table__.columns).where(*conditions).order_by(EventRow.event_key.desc()).limit(limit)
-    return _with_charges(connection, name, [stored_event(row) for row in connection.execute(query)])
+        conditions.append(_is_in_state(status))
+    if month is not None:
+        conditions.append(_is_of_month(month, found.timezone))
+    bounds = ((start, EventRow.completed_at.__ge__), (end, EventRow.completed_at.__lt__))
+    conditions += [compared(bound) for bound, compared in bounds if bound is not None]
+    edges = ((before, EventRow.event_key.__lt__), (after, EventRow.event_key.__gt__))
+    conditions += [compared(edge) for edge, compared in edges if edge is not None]
+    order = EventRow.event_key.desc() if after is None else EventRow.event_key
+    query = select(*EventRow.__table__.columns).where(*conditions).order_by(order).limit(limit)
+    rows = [stored_event(row) for row in connection.execute(query)]
+    return _with_charges(connection, found.account, rows if after is None else rows[::-1])
+
+
+def _names(key: str, value: str) -> ColumnElement[bool]:
+    """The condition that a call names this; its band is that of its charge in force."""
+    return _is_charged(ChargeRow.band == value) if key == "band" else dimension(key) == value
+
+
+def _is_in_state(state: str) -> ColumnElement[bool]:
+    if state in STATUSES:
+        return EventRow.status == state
+    if state == UNPOSTED:
+        return select(PendingRow.account).where(of_one_event(EventRow, PendingRow)).exists()
+    return _is_charged(ChargeRow.status == state)
+
+
+def _is_charged(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The condition that a call's charge in force, which is its newest row, meets one."""
+    newer = aliased(ChargeRow)
+    is_newest = (
+        ~select(newer.account).where(of_one_event(EventRow, newer), newer.revision > ChargeRow.revision).exists()
+    )
+    return select(ChargeRow.account).where(of_one_event(EventRow, ChargeRow), condition, is_newest).exists()
+
+
+def _is_of_month(month: str, timezone: str) -> ColumnElement[bool]:
+    charged = select(ChargeRow.account).where(of_one_event(EventRow, ChargeRow))
+    start, end = month_period(month, timezone)
+    completed = and_(EventRow.completed_at >= start, EventRow.completed_at < end)
+    return or_(charged.where(ChargeRow.billing_month == month).exists(), and_(completed, ~charged.exists()))
 
 
 def _with_charges(connection: Connection, account: str, found: Sequence[StoredEvent]) -> list[Call]:

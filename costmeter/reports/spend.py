@@ -16,6 +16,7 @@ from costmeter.store.accounts import shared_zone
 from costmeter.store.rollups import AMOUNTS, STATES, SUMS, TOKENS
 from costmeter.store.scope import Scope
 from costmeter.store.sums import read_sums
+from costmeter.store.texts import guarded
 from costmeter.store.uncounted import count_uncounted
 
 if TYPE_CHECKING:
@@ -61,16 +62,27 @@ class SpendReport:
             "timezone": self.timezone,
             "currency": self.currency,
             "by": list(self.by),
-            "rows": [_shown(row) for row in self._contracted().to_dict("records")],
-            "totals": _shown(self.totals),
+            "rows": [row_shape(row) for row in self._contracted().to_dict("records")],
+            "totals": row_shape(self.totals),
         }
 
-    def to_csv(self, out: TextIO) -> None:
-        """The rows as RFC 4180 CSV, amounts exact."""
+    def to_csv(self, out: TextIO, *, guard: bool = False) -> None:
+        """The rows as RFC 4180 CSV, amounts exact; guarded where it is made to be opened by a spreadsheet."""
         frame = self._contracted().copy()
         for name in AMOUNTS:
             frame[name] = [format_amount(units) for units in frame[name]]
+        for name in self.by if guard else ():
+            frame[name] = [guarded(text) if isinstance(text, str) else None for text in frame[name]]
         frame.to_csv(out, index=False, lineterminator="\r\n")
+
+    def records(self) -> list[dict[str, Any]]:
+        """The rows as exact integers, a missing dimension as None, with how many of a row's calls are unpriced."""
+        names = [str(name) for name in self.rows.columns]
+        columns = [self.rows[name].tolist() for name in names]
+        for place, name in enumerate(names):
+            if name in self.by:
+                columns[place] = [None if text is None or text != text else text for text in columns[place]]
+        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
     def _contracted(self) -> pd.DataFrame:
         """The rows as others see them: how many calls of a row are unpriced is for people's tables only."""
@@ -116,6 +128,6 @@ def check_dimensions(by: Sequence[str]) -> None:
         raise InputError("by", ",".join(by), "names a dimension twice")
 
 
-def _shown(row: Mapping[Any, Any]) -> dict[str, Any]:
+def row_shape(row: Mapping[Any, Any]) -> dict[str, Any]:
     """A row as JSON has it: amounts as exact decimal strings, a missing dimension as null."""
     return {k: format_amount(v) if k in MONEY else None if v is None or v != v else v for k, v in row.items()}

@@ -77,11 +77,11 @@ class Scope:
             raise InputError("month", month, "give either a month, or from and to")
         account = None if account is None else without_secrets(account)
         if month is not None:
-            return cls(check_month(month), None, account, currency, _filters(where), known_at)
+            return cls(check_month(month), None, account, currency, read_filters(where), known_at)
         if start is None or end is None or start >= end:
             shown = format_instant(start) if start else None
             raise InputError("from", shown, "give from and to, and from before to")
-        return cls(None, Period(start, end), account, currency, _filters(where), known_at)
+        return cls(None, Period(start, end), account, currency, read_filters(where), known_at)
 
     def accounts(self, connection: Connection) -> list[Account]:
         """The accounts in scope, all of one currency; two currencies are never summed.
@@ -176,8 +176,8 @@ def dimension(key: str) -> ColumnElement[str | None]:
     return column
 
 
-def _filters(where: Sequence[str]) -> dict[str, str]:
-    """Filters written as key=value."""
+def read_filters(where: Sequence[str]) -> dict[str, str]:
+    """Filters written as key=value; InputError names one that is not."""
     found = {}
     for text in where:
         key, equals, value = text.partition("=")

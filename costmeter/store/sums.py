@@ -147,9 +147,9 @@ def _shown_as(name: str, table: Table | None, timezone: str) -> Callable[[Any], 
     tz = zone(timezone)
     if name == "day":
         return lambda number: from_micros(int(number) * QUARTER_MICROS).astimezone(tz).date().isoformat()
-    return lambda number: _hour(from_micros(int(number) * QUARTER_MICROS).astimezone(tz))
+    return lambda number: hour_text(from_micros(int(number) * QUARTER_MICROS).astimezone(tz))
 
 
-def _hour(local: datetime) -> str:
+def hour_text(local: datetime) -> str:
     """The start of an instant's hour, as RFC 3339 with the offset of its zone."""
-    return local.replace(minute=0, second=0).isoformat().replace("+00:00", "Z")
+    return local.replace(minute=0, second=0, microsecond=0).isoformat().replace("+00:00", "Z")

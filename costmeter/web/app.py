@@ -19,42 +19,10 @@ def add_pages(app: FastAPI, site: Site) -> None:
     if missing:
         _say_what_is_missing(app, missing)
         return
-    from costmeter.web import (
-        alert_changes,
-        alerts,
-        balance,
-        budget_changes,
-        budgets,
-        call,
-        closing,
-        credit_forms,
-        exports,
-        files,
-        live,
-        overview,
-        prices,
-        sign_in,
-        statements,
-    )
+    from costmeter.web.parts import PARTS
 
     app.state.site = site
-    for part in (
-        overview,
-        call,
-        balance,
-        credit_forms,
-        exports,
-        closing,
-        statements,
-        budgets,
-        budget_changes,
-        alerts,
-        alert_changes,
-        prices,
-        live,
-        sign_in,
-        files,
-    ):
+    for part in PARTS:
         app.include_router(part.router)
         app.state.routes += part.router.routes
 

@@ -24,8 +24,11 @@ Text = str | None
 
 
 @router.get("/calls/{event_id:path}")
-def call(request: Request, event_id: str, account: Text = None, timezone: Text = None) -> Response:
-    """A call: what it used, at which rates, what paid it, and everything that was booked of it."""
+def call(request: Request, event_id: str, account: Text = None, timezone: Text = None, listed: Text = None) -> Response:
+    """A call: what it used, at which rates, what paid it, and everything that was booked of it.
+
+    `listed` is the query of the list of calls that one comes from.
+    """
     visitor, site = visitor_of(request), site_of(request)
     grant = visitor.grant
     name = grant.account(account or None) or DEFAULT_ACCOUNT
@@ -44,6 +47,7 @@ def call(request: Request, event_id: str, account: Text = None, timezone: Text =
         "call",
         visitor=visitor,
         call=shape,
+        listed=listed,
         charge=shape["charge"],
         rows=rows,
         doubt=doubt,

@@ -68,10 +68,10 @@ def filters_of(connection: Connection, grant: Grant, asked: Asked, now: datetime
     Raises ForbiddenError for what the reader may not see, InputError and NotFoundError for what is no such thing.
     """
     seen = accounts.listed(connection, grant.accounts, limit=None if grant.accounts else LISTED + 1)
-    account = _account(grant, asked.account, seen)
-    project = _project(grant, asked.project)
+    account = meant_account(grant, asked.account, seen)
+    project = meant_project(grant, asked.project)
     mine = [accounts.get(connection, account)] if account is not None else accounts.listed(connection, grant.accounts)
-    currency = _currency(mine, asked.currency, is_one=account is not None)
+    currency = meant_currency(mine, asked.currency, is_one=account is not None)
     in_scope = [one for one in mine if one.currency == currency]
     timezone = asked.timezone or accounts.shared_zone(in_scope)
     today = now.astimezone(zone(timezone)).date()
@@ -96,21 +96,21 @@ def filters_of(connection: Connection, grant: Grant, asked: Asked, now: datetime
     return Filters(view, choices)
 
 
-def _account(grant: Grant, asked: str | None, seen: Sequence[Account]) -> str | None:
+def meant_account(grant: Grant, asked: str | None, seen: Sequence[Account]) -> str | None:
     if asked is None and grant.accounts is not None:
         existing = [one.account for one in seen]
         asked = existing[0] if existing else min(grant.accounts)
     return grant.account(asked)
 
 
-def _project(grant: Grant, asked: str | None) -> str | None:
+def meant_project(grant: Grant, asked: str | None) -> str | None:
     if asked is None and grant.projects is not None:
         asked = min(grant.projects)
     where = projects_within(grant, None if asked is None else [f"project={asked}"])
     return where[0].partition("=")[2] if where else None
 
 
-def _currency(mine: Sequence[Account], asked: str | None, *, is_one: bool) -> str | None:
+def meant_currency(mine: Sequence[Account], asked: str | None, *, is_one: bool) -> str | None:
     """One currency: that of the account, or the one asked for, or of those there are the first; never a sum of two."""
     if asked is not None:
         check_currency(asked)

@@ -73,11 +73,6 @@ class PageRoute(APIRoute):
         return answered
 
 
-def status_of(error: CostmeterError) -> int:
-    """The status of a page that tells an error, or of a form that is shown again with it."""
-    return next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 503)
-
-
 def _to_sign_in(request: Request) -> Response:
     """To the sign-in page. Who comes over a link of another site gets here first: no cookie came along with that."""
     if request.method != "GET":

@@ -8,13 +8,13 @@ from __future__ import annotations
 import gettext
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
 
 from fastapi import Request, Response
 
 from costmeter import __version__
 from costmeter.web import files, texts
 from costmeter.web.access import Visitor
+from costmeter.web.addresses import address, call_path, statement_path
 from costmeter.web.headers import PAGE
 
 if TYPE_CHECKING:
@@ -26,17 +26,6 @@ def page(request: Request, name: str, *, visitor: Visitor | None = None, status:
     told = {"path": request.url.path, "visitor": visitor, "did": request.query_params.get("did")}
     shown = _environment().get_template(f"{name}.html.j2").render(**told, **values)
     return Response(shown, status, headers=PAGE, media_type="text/html; charset=utf-8")
-
-
-def call_path(event_id: str, account: str, timezone: str) -> str:
-    """The address of a call's page."""
-    return f"/calls/{quote(event_id, safe='')}?{urlencode({'account': account, 'timezone': timezone})}"
-
-
-def statement_path(account: str, month: str, end: str = "", **query: str | None) -> str:
-    """The address of the page of a statement, or of what is below it: "/close", or ".pdf" and other files."""
-    asked = urlencode({name: value for name, value in query.items() if value})
-    return f"/statements/{quote(account, safe='')}/{month}{end}{f'?{asked}' if asked else ''}"
 
 
 @cache
@@ -56,6 +45,7 @@ def _environment() -> Environment:
     made.globals |= {
         "version": __version__,
         "file": files.path_of,
+        "address": address,
         "call_path": call_path,
         "statement_path": statement_path,
     }

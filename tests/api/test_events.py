@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from costmeter.services.freeze_account import freeze_account
 from tests.api.serving import Api, posted, until
-from tests.make import an_event, an_unmetered
+from tests.make import NOW, an_event, an_unmetered, at
 
 COUNTS = ("accepted", "duplicates", "conflicts", "quarantined")
 
@@ -146,13 +147,48 @@ class TestListed:
         assert ids(**{"from": "2025-03-04T00:00:00Z"}) == ["d"]
         assert ids(to="2025-03-04T00:00:00Z", project="x") == ["a", "c"]
 
+    def test_they_are_chosen_by_everything_that_a_report_can_be_of(self, api: Api) -> None:
+        events = [
+            an_event("a", "2025-03-01T12:00:00Z", user="u", api_key="k", tags={"team": "t"}),
+            an_event("b", "2025-03-01T17:00:00Z", user="v", model="deepseek-chat"),
+            an_unmetered("c", "2025-03-31T23:00:00Z", user="u"),
+            an_event("d", "2025-04-01T00:00:00Z", model="deepseek-x"),
+        ]
+        api.post("/v1/events", json={"events": events})
+        posted(api)
+
+        def ids(**params: Any) -> list[str]:
+            return sorted(call["event_id"] for call in api.get("/v1/events", params=params).json()["data"])
+
+        assert ids(where="user=u") == ["a", "c"]
+        assert ids(where=["user=u", "api_key=k"]) == ["a"]
+        assert ids(where="tag:team=t") == ["a"]
+        assert ids(where="model=deepseek-x") == ["d"]
+        bands = {call["event_id"]: (call["charge"] or {}).get("band") for call in api.get("/v1/events").json()["data"]}
+        assert bands == {"a": "standard", "b": "off_peak", "c": None, "d": None}
+        assert ids(where="band=off_peak") == ["b"]
+        assert ids(month="2025-03") == ["a", "b", "c"]
+        assert ids(month="2025-04") == ["d"]
+        assert ids(status="unpriced") == ["d"]
+        assert ids(status="unposted") == ids(status="provisional") == []
+
+    def test_a_call_that_waits_is_unposted(self, sqlite_api: Api) -> None:
+        sqlite_api.post("/v1/events", json=an_event("posted"))
+        posted(sqlite_api)
+        freeze_account(sqlite_api.engine, "default", by="verify", reason="promise 6", now=at(NOW))
+        sqlite_api.post("/v1/events", json={"events": [an_event("a"), an_unmetered("b")]})
+        listed = sqlite_api.get("/v1/events", params={"status": "unposted"}).json()["data"]
+        assert [call["event_id"] for call in listed] == ["a"]
+
     @pytest.mark.parametrize(
         ("params", "says"),
         [
+            ({"month": "March"}, "month 'March': write a month as YYYY-MM"),
+            ({"where": "colour=red"}, "where 'colour=red'"),
             ({"cursor": "x"}, "cursor"),
             ({"limit": "0"}, "limit '0': "),
             ({"limit": "1001"}, "limit"),
-            ({"status": "lost"}, "status 'lost': use one of ok, failed, unmetered"),
+            ({"status": "lost"}, "status 'lost': use one of ok, failed, unmetered, unpriced, provisional, unposted"),
             ({"from": "2025-03-04"}, "from '2025-03-04': "),
         ],
     )

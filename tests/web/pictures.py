@@ -72,6 +72,9 @@ def _paths(pages: Pages, key: str) -> dict[str, str]:
         "alerts": "/alerts?account=shop",
         "balance": "/balance?account=shop&from=2026-09-18&month=2026-10",
         "prices": "/prices?account=shop&completed_at=2026-11-18T09:20&cache_hit=512000&cache_miss=51000&output=11600",
+        "explore": "/explore?account=shop&from=2026-11-12&to=2026-11-18&by=day,model",
+        "explore-bars": "/explore?by=project,model&timezone=Asia/Shanghai&where=band%3Dpeak",
+        "calls": "/calls?account=shop&from=2026-11-15&to=2026-11-18",
         "call": f"/calls/{_call_of_two_credits(pages, key)}?account=shop",
     }
 

@@ -24,7 +24,18 @@ def files(page: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/?day=never", "/calls/none?account=shop", "/calls/example-1?account=shop", "/sign-in"]
+    "path",
+    [
+        "/",
+        "/?day=never",
+        "/calls/none?account=shop",
+        "/calls/example-1?account=shop",
+        "/sign-in",
+        "/explore",
+        "/explore.csv",
+        "/explore.csv?by=colour",
+        "/calls?account=shop",
+    ],
 )
 def test_a_page_says_it_whether_it_went_well_or_not(site: Pages, path: str) -> None:
     for browser in (site.browser(), site.browser(site.key("read"))):
@@ -72,7 +83,8 @@ def test_files_are_kept_for_ever_under_the_hash_of_their_content(site: Pages) ->
 
 def test_no_page_has_a_script_or_a_style_of_its_own(site: Pages) -> None:
     browser = site.browser(site.key("read"))
-    for path in ("/", "/?by=project", "/calls/example-1?account=shop", "/sign-in"):
+    explored = ("/explore", "/explore?by=project,band", "/explore?metric=cache_hit_percent", "/calls?account=shop")
+    for path in ("/", "/?by=project", "/calls/example-1?account=shop", "/sign-in", *explored):
         page = re.sub(OWN_SCRIPT, "", browser.get(path).text)
         assert not re.search(r"<script|<style|\sstyle=|\son\w+=|javascript:", page)
         assert not re.search(r'(?:href|src|action)="(?!/|#)', page)
