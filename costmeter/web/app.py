@@ -19,10 +19,24 @@ def add_pages(app: FastAPI, site: Site) -> None:
     if missing:
         _say_what_is_missing(app, missing)
         return
-    from costmeter.web import call, files, live, overview, sign_in
+    from costmeter.web import (
+        audit,
+        call,
+        files,
+        jobs,
+        key_changes,
+        keys,
+        live,
+        operations,
+        overview,
+        quarantine,
+        quarantine_changes,
+        sign_in,
+    )
 
     app.state.site = site
-    for part in (overview, call, live, sign_in, files):
+    operating = (operations, jobs, quarantine, quarantine_changes, keys, key_changes, audit)
+    for part in (overview, call, *operating, live, sign_in, files):
         app.include_router(part.router)
         app.state.routes += part.router.routes
 

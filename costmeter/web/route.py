@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from costmeter.core.errors import (
+    ConflictError,
     CostmeterError,
     DetachedError,
     ForbiddenError,
@@ -26,11 +27,17 @@ from costmeter.web.templates import page
 
 log = logging.getLogger(__name__)
 _STATUS: dict[type[CostmeterError], int] = {
+    ConflictError: 409,
     InputError: 422,
     NotFoundError: 404,
     ForbiddenError: 403,
     DetachedError: 409,
 }
+
+
+def status_of(error: CostmeterError) -> int:
+    """The status of a page, or of a form, that tells an error."""
+    return next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 503)
 
 
 class PageRoute(APIRoute):
@@ -45,8 +52,7 @@ class PageRoute(APIRoute):
             except SignInFirst:
                 return _to_sign_in(request)
             except CostmeterError as error:
-                status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 503)
-                return _error(request, status, str(error))
+                return _error(request, status_of(error), str(error))
             except HTTPException as error:
                 return _error(request, error.status_code, str(error.detail))
             except SQLAlchemyError as error:

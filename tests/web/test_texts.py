@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costmeter.core.money import format_amount
-from costmeter.web.texts import THIN, amount, clock, count, instant, until
+from costmeter.web.texts import THIN, amount, clock, count, instant, lasted, size, until
 from tests.make import at
 from tests.web.reading import plain
 
@@ -58,3 +58,30 @@ def test_instants_are_on_the_clock_of_the_zone_and_machines_read_utc() -> None:
     assert 'datetime="2026-11-18T16:30:00.250Z"' in shown
     assert text(clock("2026-11-18T16:30:00Z", "UTC", at("2026-11-18T09:20:00Z"))) == "16:30"
     assert text(clock("2026-11-18T16:30:00Z", "Asia/Shanghai", at("2026-11-18T09:20:00Z"))) == "2026-11-19 00:30"
+
+
+@pytest.mark.parametrize(
+    ("end", "time"),
+    [
+        ("2026-11-18T09:20:00Z", "0 ms"),
+        ("2026-11-18T09:20:00.031999Z", "31 ms"),
+        ("2026-11-18T09:20:03.410Z", "3.41 s"),
+        ("2026-11-18T09:20:30Z", "30 s"),
+        ("2026-11-18T09:21:00Z", "1 min 0 s"),
+        ("2026-11-18T10:20:59Z", "1 h 0 min"),
+        ("2026-11-20T08:20:00Z", "1 d 23 h"),
+        ("2026-11-18T09:19:59Z", "0 ms"),  # a clock that was put back
+    ],
+)
+def test_how_long_something_took(end: str, time: str) -> None:
+    for ended in (end, at(end)):
+        assert lasted("2026-11-18T09:20:00Z", ended).replace("\u00a0", " ") == time
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [(0, "0 B"), (1_023, "1023 B"), (1_024, "1 KiB"), (5 << 20, "5 MiB"), (1 << 30, "1 GiB"), (3 << 50, "3072 TiB")],
+)
+def test_bytes_are_in_the_unit_that_suits_them(number: int, shown: str) -> None:
+    assert text(size(number)) == shown
+    assert f'value="{number}"' in size(number)
