@@ -5,15 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection
-
 from costmeter.cli.database import snapshot
 from costmeter.cli.options import AsJson
 from costmeter.cli.output import print_json, print_line, print_table
-from costmeter.core.periods import format_instant, month_of
-from costmeter.store import detached, partitions, schema, sizes
-from costmeter.store.partitions import Partition
-from costmeter.store.tables import PARTITIONED
+from costmeter.reports.database import database_report
+from costmeter.store import sizes
 
 
 def status(as_json: AsJson = False) -> None:
@@ -22,48 +18,15 @@ def status(as_json: AsJson = False) -> None:
     Rows are an estimate on PostgreSQL (of its last ANALYZE) and counted on SQLite.
     """
     with snapshot() as connection:
-        found = _status(connection, month_of(datetime.now(UTC), "UTC"))
+        found = database_report(connection, datetime.now(UTC))
+        found["tables"] = [
+            {**size._asdict(), "indexes": [use._asdict() for use in size.indexes]}
+            for size in sizes.of_tables(connection)
+        ]
     if as_json:
         print_json(found)
     else:
         _print(found)
-
-
-def _status(connection: Connection, this: str) -> dict[str, Any]:
-    listed = partitions.listed(connection)
-    attached = [part for part in listed if part.is_attached]
-    return {
-        "schema": schema.NEWEST,
-        "engine": connection.dialect.name,
-        "version": sizes.version(connection),
-        "bytes": sizes.database_bytes(connection),
-        "citus": sizes.citus_version(connection),
-        "rows_in_default": sum(part.rows for part in attached if part.month is None),
-        "months_ahead": _ahead(attached, this),
-        "months_detached": detached.detached_months(connection),
-        "tables": [
-            {**size._asdict(), "indexes": [use._asdict() for use in size.indexes]}
-            for size in sizes.of_tables(connection)
-        ],
-        "partitions": [_partition(part) for part in listed],
-    }
-
-
-def _ahead(attached: list[Partition], this: str) -> int | None:
-    """How many months after this one all three tables have in a row; None where nothing is partitioned."""
-    if not attached:
-        return None
-    months = {(part.table, part.month) for part in attached}
-    ahead, month = 0, partitions.following(this)
-    while all((table, month) in months for table in PARTITIONED):
-        ahead, month = ahead + 1, partitions.following(month)
-    return ahead
-
-
-def _partition(part: Partition) -> dict[str, Any]:
-    start, end = part.period
-    ranges = {"from": format_instant(start) if start else None, "to": format_instant(end) if end else None}
-    return {**part._asdict(), **ranges}
 
 
 def _print(found: dict[str, Any]) -> None:

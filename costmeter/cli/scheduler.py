@@ -16,8 +16,7 @@ from costmeter.cli.database import database
 from costmeter.cli.options import AsJson
 from costmeter.cli.output import print_json, print_line, print_note, print_table
 from costmeter.core.errors import SetupError
-from costmeter.core.periods import format_instant
-from costmeter.store import leases, runs
+from costmeter.reports.scheduler import scheduler_report
 from costmeter.store.engine import reading
 from costmeter.store.runs import DONE
 
@@ -54,19 +53,22 @@ def status(as_json: AsJson = False) -> None:
     """Show who holds the lease and how the newest run of each job went. Exit 1 where no scheduler runs."""
     now = datetime.now(UTC)
     with database() as engine, reading(engine) as connection:
-        lease, newest = leases.get(connection, now), runs.newest(connection)
+        told = scheduler_report(connection, now)
     if as_json:
-        held = None if lease is None else {"owner": lease.owner, "expires_at": format_instant(lease.expires_at)}
-        print_json({"lease": held, "runs": [_as_json(newest[job]._asdict()) for job in sorted(newest)]})
+        print_json(told)
     else:
-        holder = f"{lease.owner} until {format_instant(lease.expires_at)}" if lease else "nobody: no scheduler runs"
-        print_line(f"lease: {holder}")
-        columns = dict.fromkeys(("job", "scheduled for", "finished at", "outcome", "said"), "left")
-        print_table(columns, [_row(newest[job]) for job in sorted(newest)])
-        for run in newest.values():
-            for line in (run.error or "").splitlines():
-                print_note(f"{run.job}: {line}")
-    raise typer.Exit(int(lease is None))
+        _print(told)
+    raise typer.Exit(int(told["lease"] is None))
+
+
+def _print(told: dict[str, Any]) -> None:
+    lease = told["lease"]
+    print_line(f"lease: {lease['owner']} until {lease['expires_at']}" if lease else "lease: nobody: no scheduler runs")
+    columns = dict.fromkeys(("job", "scheduled for", "finished at", "outcome", "said"), "left")
+    print_table(columns, [[run[name.replace(" ", "_")] or "" for name in columns] for run in told["runs"]])
+    for run in told["runs"]:
+        for line in (run["error"] or "").splitlines():
+            print_note(f"{run['job']}: {line}")
 
 
 def _run_once(engine: Engine) -> int:
@@ -89,15 +91,6 @@ def _told_to_stop() -> threading.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, tell)
     return stop
-
-
-def _as_json(run: dict[str, Any]) -> dict[str, Any]:
-    return {name: format_instant(value) if isinstance(value, datetime) else value for name, value in run.items()}
-
-
-def _row(run: runs.Run) -> list[str]:
-    finished = format_instant(run.finished_at) if run.finished_at else ""
-    return [run.job, format_instant(run.scheduled_for), finished, run.outcome, run.said or ""]
 
 
 def _check_installed() -> None:

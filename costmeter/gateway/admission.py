@@ -64,6 +64,11 @@ class Admission:
         self._stopped = Stopped(database, of_balance=terms.of_balance)
         self._estimates = Estimates(book)
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the database has not answered for a while."""
+        return self._database.is_away
+
     async def start(self) -> None:
         """Opens the database, where it is there."""
         await self._database.start()

@@ -19,7 +19,7 @@ from costmeter.gateway.refusals import RefusedCallError
 from costmeter.gateway.requests import CallerGoneError, Receive, Request, Scope, Send, with_usage
 from costmeter.recorder.call import Call
 from costmeter.recorder.clock import Clock, HostClock
-from costmeter.recorder.spool import Spool
+from costmeter.recorder.spool import Counts, Spool
 
 SECONDS_TO_DELIVER = 30.0  # what a stopping gateway takes at most to deliver its records; the others wait in the spool
 
@@ -58,6 +58,26 @@ class Gateway:
         self._clock = clock or HostClock()
         self._figures = Figures(spool, metrics_folder)
         self._rates = Rates(self._clock.monotonic)
+
+    @property
+    def counts(self) -> Counts:
+        """What became of the records of its calls so far."""
+        return self._spool.counts
+
+    @property
+    def upstream(self) -> str:
+        """The base URL of whom it asks."""
+        return self._way.upstream.url
+
+    @property
+    def stops(self) -> bool:
+        """Whether budgets or balances stop calls."""
+        return self._admission is not None
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the database has not answered for a while what may be spent."""
+        return self._admission is not None and self._admission.is_away
 
     async def start(self) -> None:
         """Ready for callers; what a gateway that was killed left is recorded first."""

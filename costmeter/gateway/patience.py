@@ -47,6 +47,11 @@ class Database:
         self._quiet_until = 0.0
         self._is_away = False
 
+    @property
+    def is_away(self) -> bool:
+        """Whether it has not answered for a while."""
+        return self._is_away
+
     async def start(self) -> None:
         """Opens the database before the first call needs it; one that is away is opened when it is there."""
         opening = self.submit(lambda _: None)

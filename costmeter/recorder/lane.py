@@ -14,7 +14,7 @@ import socket
 import threading
 import uuid
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -290,8 +290,17 @@ def lanes(spool: Path) -> Iterator[Path]:
 
 def size(spool: Path) -> int:
     """The bytes that all lanes of a spool folder take."""
+    return _bytes(spool.glob("*/*.ndjson"))
+
+
+def lane_size(folder: Path) -> int:
+    """The bytes that one lane takes."""
+    return _bytes(folder.glob("*.ndjson"))
+
+
+def _bytes(paths: Iterable[Path]) -> int:
     total = 0
-    for path in spool.glob("*/*.ndjson"):
+    for path in paths:
         try:
             total += path.stat().st_size
         except OSError:  # delivered and removed meanwhile

@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from costmeter.recorder.backlog import Backlog, Record
-from costmeter.recorder.lane import LOST, State, lanes, open_to_read, peek_state, remove, segments, take_over
+from costmeter.recorder.lane import (
+    LOST,
+    State,
+    lane_size,
+    lanes,
+    open_to_read,
+    peek_state,
+    remove,
+    segments,
+    take_over,
+)
 
 logger = logging.getLogger("costmeter.recorder")
 
@@ -38,6 +48,25 @@ def survey(spool: Path) -> list[Found]:
             while records := backlog.read(BATCH):
                 waiting += len(records)
             found.append(Found(folder, state, lock is None, waiting, len(backlog.open)))
+    return found
+
+
+class Glance(NamedTuple):
+    """A lane as it is seen without reading it: whose it is, whether that process lives, and its bytes."""
+
+    state: State
+    is_alive: bool
+    bytes: int
+
+
+def glance(spool: Path) -> list[Glance]:
+    """Every lane of a spool folder, oldest first; changes nothing, and takes no longer where much waits."""
+    found = []
+    for folder in lanes(spool):
+        lock = take_over(folder)
+        state = lock[1] if lock else peek_state(folder)
+        if state is not None:
+            found.append(Glance(state, lock is None, lane_size(folder)))
     return found
 
 

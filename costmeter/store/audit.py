@@ -48,12 +48,36 @@ def add(
 
 
 def listed(
-    connection: Connection, accounts: Collection[str] | None = None, *, before: bytes | None = None, limit: int
+    connection: Connection,
+    accounts: Collection[str] | None = None,
+    *,
+    by: str | None = None,
+    action: str | None = None,
+    since: datetime | None = None,
+    before: bytes | None = None,
+    limit: int,
 ) -> list[AuditEntry]:
-    """The newest changes, of all or of some accounts; those older than `before` where it is given."""
+    """The newest changes, of all or of some accounts; those older than `before` where it is given.
+
+    `by` is a part of who did it, in small letters or capitals, `action` what was done, `since` when at the earliest.
+    """
     query = select(*_COLUMNS).order_by(AuditRow.entry.desc()).limit(limit)
     if accounts is not None:
         query = query.where(AuditRow.account.in_(accounts))
+    if by is not None:
+        query = query.where(AuditRow.by_whom.icontains(by, autoescape=True))
+    if action is not None:
+        query = query.where(AuditRow.action == action)
+    if since is not None:
+        query = query.where(AuditRow.at >= since)
     if before is not None:
         query = query.where(AuditRow.entry < before)
     return [AuditEntry(*row) for row in connection.execute(query)]
+
+
+def actions(connection: Connection, accounts: Collection[str] | None = None) -> list[str]:
+    """What was ever done, to all or to some accounts."""
+    query = select(AuditRow.action).distinct().order_by(AuditRow.action)
+    if accounts is not None:
+        query = query.where(AuditRow.account.in_(accounts))
+    return list(connection.scalars(query))

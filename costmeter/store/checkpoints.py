@@ -10,8 +10,8 @@ from sqlalchemy import Connection, select
 
 from costmeter.core.ledger import Credit, Purse
 from costmeter.store.accounts import NO_CHAIN
-from costmeter.store.bulk import inserting
-from costmeter.store.tables import CheckpointRow
+from costmeter.store.bulk import among, inserting
+from costmeter.store.tables import AccountRow, CheckpointRow
 
 # Keys are made before their commit: what is under way while a ledger is verified may come to stand before its newest.
 OVERLAP = 60_000  # milliseconds
@@ -60,6 +60,24 @@ def from_dict(state: Mapping[str, Any]) -> Checkpoint:
 def get(connection: Connection, account: str) -> Checkpoint | None:
     state = connection.scalar(select(CheckpointRow.state).where(CheckpointRow.account == account))
     return None if state is None else from_dict(state)
+
+
+class Verified(NamedTuple):
+    """When an account was found whole, and how many facts were booked since; no instant where it never was."""
+
+    account: str
+    facts: int
+    verified_at: datetime | None
+
+
+def verified(connection: Connection, names: Collection[str] | None = None) -> list[Verified]:
+    """How far these accounts were verified, or all; those with the most facts since then first."""
+    query = select(AccountRow.account, AccountRow.version, CheckpointRow.seq, CheckpointRow.verified_at)
+    query = query.outerjoin(CheckpointRow, CheckpointRow.account == AccountRow.account)
+    if names is not None:
+        query = query.where(among(connection, AccountRow.account, names))
+    found = [Verified(name, max(version - (seq or 0), 0), at) for name, version, seq, at in connection.execute(query)]
+    return sorted(found, key=lambda one: (-one.facts, one.account))
 
 
 def save(connection: Connection, account: str, reached: Checkpoint, now: datetime) -> None:

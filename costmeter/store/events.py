@@ -95,6 +95,37 @@ def count_pending(connection: Connection, *where: ColumnElement[bool]) -> int:
     return connection.scalar(select(func.count()).select_from(PendingRow).where(*where)) or 0
 
 
+class Newest(NamedTuple):
+    """The call that was recorded last."""
+
+    account: str
+    event_id: str
+    model: str
+    status: str
+    completed_at: datetime
+    received_at: datetime
+
+
+def newest(connection: Connection, names: Collection[str] | None = None) -> Newest | None:
+    """The call of these accounts, or of all, that was recorded last; None where there is none.
+
+    Keys are in order of arrival: each account's last one is the end of its index.
+    """
+    own = EventRow.account == AccountRow.account
+    last = select(EventRow.event_key).where(own).order_by(EventRow.event_key.desc()).limit(1).scalar_subquery()
+    query = select(AccountRow.account, last)
+    if names is not None:
+        query = query.where(bulk.among(connection, AccountRow.account, names))
+    found = [(key, account) for account, key in connection.execute(query) if key is not None]
+    if not found:
+        return None
+    key, account = max(found)
+    columns = (getattr(EventRow, name) for name in Newest._fields)
+    return Newest(
+        *connection.execute(select(*columns).where(EventRow.account == account, EventRow.event_key == key)).one()
+    )
+
+
 def oldest_pending(connection: Connection, names: Collection[str], limit: int) -> list[StoredEvent]:
     """The measured calls of these accounts that wait for their charge, account by account in order of arrival.
 

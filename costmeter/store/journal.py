@@ -14,7 +14,7 @@ from costmeter.core.money import MAX_AMOUNT
 from costmeter.core.periods import format_instant
 from costmeter.store.accounts import Account
 from costmeter.store.bulk import Batch, among
-from costmeter.store.tables import EntryRow, LineRow, PeriodRow
+from costmeter.store.tables import AccountRow, EntryRow, LineRow, PeriodRow
 
 
 class Entry(NamedTuple):
@@ -76,6 +76,16 @@ def listed(connection: Connection, account: str, *, after: int, limit: int) -> l
         ):
             lines[seq][name] = amount
     return [BookedEntry(**row._asdict(), lines=lines[row.seq]) for row in rows]
+
+
+def last_booked(connection: Connection, names: Collection[str] | None = None) -> datetime | None:
+    """When something was booked last in the journals of these accounts, or of all; None where nothing ever was."""
+    own = EntryRow.account == AccountRow.account
+    last = select(EntryRow.booked_at).where(own).order_by(EntryRow.seq.desc()).limit(1).scalar_subquery()
+    query = select(last)
+    if names is not None:
+        query = query.where(among(connection, AccountRow.account, names))
+    return max((at for at in connection.scalars(query.select_from(AccountRow)) if at is not None), default=None)
 
 
 def link(chain: bytes, account: str, entry: Entry) -> bytes:

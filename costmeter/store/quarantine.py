@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, text, update
 
 from costmeter.core.errors import InputError, NotFoundError
 from costmeter.core.periods import format_instant, parse_instant
@@ -16,6 +16,7 @@ from costmeter.store.tables import QuarantineRow
 OPEN, REPLAYED, DISCARDED = "open", "replayed", "discarded"
 STATES = (OPEN, REPLAYED, DISCARDED)
 MALFORMED, REFUSED, CONFLICT = "malformed", "refused", "conflict"
+KINDS = (REFUSED, MALFORMED, CONFLICT)
 
 
 class Item(NamedTuple):
@@ -72,9 +73,9 @@ def listed(
     return [Item(*row) for row in connection.execute(query)]
 
 
-def conditions(*, state: str | None, account: str | None) -> list[ColumnElement[bool]]:
-    """The conditions that an item is in a state and of an account; None of either is any."""
-    asked = ((QuarantineRow.state, state), (QuarantineRow.account, account))
+def conditions(*, state: str | None, account: str | None, kind: str | None = None) -> list[ColumnElement[bool]]:
+    """The conditions that an item is in a state, of an account and of a kind; None of any is all."""
+    asked = ((QuarantineRow.state, state), (QuarantineRow.account, account), (QuarantineRow.kind, kind))
     return [column == value for column, value in asked if value is not None]
 
 
@@ -87,7 +88,7 @@ def _placed(text: str) -> tuple[datetime, bytes]:
     at, _, name = text.partition(" ")
     try:
         return parse_instant(at), bytes.fromhex(name)
-    except ValueError:
+    except (InputError, ValueError):
         raise InputError("cursor", text, "use the next_cursor of the page before") from None
 
 
@@ -129,6 +130,18 @@ def count(connection: Connection, known_at: datetime | None, *where: ColumnEleme
         waits = or_(waits, QuarantineRow.decided_at > known_at)
     conditions = [waits, QuarantineRow.kind != CONFLICT, *by_then(QuarantineRow.received_at, known_at)]
     return connection.scalar(select(func.count()).select_from(QuarantineRow).where(*conditions, *where)) or 0
+
+
+def decided_at(connection: Connection, instant: datetime, account: str | None) -> list[Item]:
+    """The items that were decided on at an instant, of an account or of all, newest first."""
+    return listed(connection, QuarantineRow.decided_at == instant, *conditions(state=None, account=account))
+
+
+def open_by_kind(connection: Connection, account: str | None) -> dict[str, tuple[int, datetime]]:
+    """How many items of each kind are open, of an account or of all, and since when the oldest of them is."""
+    query = select(QuarantineRow.kind, func.count(), func.min(QuarantineRow.received_at)).group_by(QuarantineRow.kind)
+    found = connection.execute(query.where(text("quarantine.state = 'open'"), *conditions(state=None, account=account)))
+    return {kind: (count, since) for kind, count, since in found}
 
 
 def _open(item: Item) -> tuple[ColumnElement[bool], ...]:

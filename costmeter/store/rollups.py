@@ -6,8 +6,8 @@ They are kept while the account's `rolled_up` equals its `version`; where it doe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import date, datetime
 from functools import cache, lru_cache
 from itertools import islice
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ from sqlalchemy import (
 from costmeter.core.doubts import NEAR
 from costmeter.core.events import UsageEvent, digest
 from costmeter.core.periods import QUARTER_MICROS, from_micros, zone
-from costmeter.store.bulk import Batch
+from costmeter.store.bulk import Batch, among
 from costmeter.store.events import of_one_event
 from costmeter.store.tables import ChargeRow, DayRow, EntryRow, EventRow, QuarterRow
 from costmeter.store.types import join_halves, split_halves, sum_halves
@@ -197,6 +197,16 @@ def quarter(dialect: str, at: Any = ChargeRow.completed_at) -> ColumnElement[int
     micros, size = type_coerce(at, BigInteger), literal(QUARTER_MICROS, BigInteger)
     past = micros.op("%")(size)
     return (micros - past - case((past < 0, size), else_=0)).op("/", precedence=8)(size)  # SQLite divides towards zero
+
+
+def last_days(connection: Connection, names: Collection[str], since: datetime) -> dict[str, str]:
+    """The newest day, not before that of an instant, on which calls came by API keys of these names, by name."""
+    if not names:
+        return {}
+    query = select(DayRow.api_key, func.max(DayRow.day)).group_by(DayRow.api_key)
+    query = query.where(DayRow.billing_month >= f"{since:%Y-%m}", DayRow.day >= f"{since:%Y-%m-%d}")
+    query = query.where(among(connection, DayRow.api_key, names), DayRow.calls > 0)
+    return {name: day for name, day in connection.execute(query)}  # noqa: C416  a row is no pair for dict()
 
 
 def _rows(account: str, sums: Mapping[Slot, Sequence[int]], grain: str) -> Iterator[dict[str, Any]]:

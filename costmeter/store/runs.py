@@ -7,10 +7,13 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, update
 
+from costmeter.core.errors import InputError
+from costmeter.core.periods import format_instant, parse_instant
 from costmeter.store.bulk import inserting
 from costmeter.store.schedule_tables import RunRow
 
 RUNNING, DONE, WARNED, FAILED, LOST = "running", "done", "warned", "failed", "lost"
+OUTCOMES = (RUNNING, DONE, WARNED, FAILED, LOST)
 MOST_ATTEMPTS = 3  # a job that ends its process each time is left alone until its next instant
 
 
@@ -68,6 +71,47 @@ def newest(connection: Connection) -> dict[str, Run]:
     last = select(RunRow.job, func.max(RunRow.scheduled_for).label("at")).group_by(RunRow.job).subquery()
     both = (RunRow.job == last.c.job) & (RunRow.scheduled_for == last.c.at)
     return {row.job: Run(*row) for row in connection.execute(select(*_COLUMNS).join(last, both))}
+
+
+def listed(
+    connection: Connection,
+    *,
+    job: str | None = None,
+    outcome: str | None = None,
+    before: str | None = None,
+    limit: int,
+) -> list[Run]:
+    """Runs, the newest instant first; of one job or outcome, and after the place of another, where one is given."""
+    after = None if before is None else _placed(before)
+    names = connection.scalars(select(RunRow.job).distinct()) if job is None else [job]
+    found = [run for name in sorted(names) for run in _of_job(connection, name, outcome, after, limit)]
+    return sorted(found, key=lambda run: run.scheduled_for, reverse=True)[:limit]
+
+
+def place(run: Run) -> str:
+    """Where a run stands in the list."""
+    return f"{format_instant(run.scheduled_for)} {run.job}"
+
+
+def _of_job(
+    connection: Connection, job: str, outcome: str | None, after: tuple[datetime, str] | None, limit: int
+) -> list[Run]:
+    """By the primary key: a job of each minute has many runs, and the others few."""
+    query = select(*_COLUMNS).where(RunRow.job == job).order_by(RunRow.scheduled_for.desc()).limit(limit)
+    if outcome is not None:
+        query = query.where(RunRow.outcome == outcome)
+    if after is not None:
+        at, name = after
+        query = query.where(RunRow.scheduled_for <= at if job > name else RunRow.scheduled_for < at)
+    return [Run(*row) for row in connection.execute(query)]
+
+
+def _placed(text: str) -> tuple[datetime, str]:
+    at, _, job = text.partition(" ")
+    try:
+        return parse_instant(at), job
+    except InputError:
+        raise InputError("before", text, "follow the link of the page before") from None
 
 
 def ended(connection: Connection) -> list[Run]:

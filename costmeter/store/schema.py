@@ -35,7 +35,7 @@ def upgrade(engine: Engine) -> None:
 def revision(engine: Engine) -> str | None:
     """The database's revision; None where it has no schema."""
     with reading(engine) as connection:
-        return _revision(connection)
+        return revision_of(connection)
 
 
 def is_empty(engine: Engine) -> bool:
@@ -56,7 +56,8 @@ def check(engine: Engine) -> None:
     raise SetupError(f"the database's schema is {current}, this costmeter needs {NEWEST}; run: costmeter db upgrade")
 
 
-def _revision(connection: Connection) -> str | None:
+def revision_of(connection: Connection) -> str | None:
+    """The revision of the database of a connection; None where it has no schema."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))

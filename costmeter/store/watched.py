@@ -69,7 +69,7 @@ def look_at(
     unmetered = _unmetered(connection, names, now)
     told = (name for name in names if name in unmetered or (name, UNMETERED_RULE) in standing)
     measured = _measured(connection, [*told], now)
-    differing, waiting = _differing(connection, names, now), _waiting(connection, names)
+    differing, unposted = _differing(connection, names, now), waiting(connection, names)
     return [
         Seen(
             name,
@@ -87,7 +87,7 @@ def look_at(
             unmetered=unmetered.get(name, 0),
             measured=measured.get(name, 0),
             differing=differing.get(name),
-            waiting=waiting.get(name),
+            waiting=unposted.get(name),
             frozen_at=account.frozen_at,
             frozen_for=_frozen_for(connection, account),
         )
@@ -246,10 +246,15 @@ def _differing(connection: Connection, names: Sequence[str], now: datetime) -> d
     return found
 
 
-def _waiting(connection: Connection, names: Sequence[str]) -> dict[str, Waiting]:
-    """The calls that wait for their charge, and when the first of them was received; keys are in order of arrival."""
+def waiting(connection: Connection, names: Sequence[str] | None) -> dict[str, Waiting]:
+    """The calls of these accounts, or of all, that wait for their charge, and when the first of them was received.
+
+    Keys are in order of arrival.
+    """
     count, first = func.count().label("calls"), func.min(PendingRow.event_key).label("first")
-    oldest = select(PendingRow.account, count, first).where(among(connection, PendingRow.account, names))
+    oldest = select(PendingRow.account, count, first)
+    if names is not None:
+        oldest = oldest.where(among(connection, PendingRow.account, names))
     by_account = oldest.group_by(PendingRow.account).subquery()
     key = and_(PendingRow.account == by_account.c.account, PendingRow.event_key == by_account.c.first)
     query = select(PendingRow.account, by_account.c.calls, EventRow.received_at)

@@ -48,6 +48,14 @@ def visitor_of(request: Request) -> Visitor:
     return Visitor(grant, form_token, key_id, site.posted.mark(grant.accounts))
 
 
+def watcher_of(request: Request) -> Visitor:
+    """Who asks for a page of the whole installation; ForbiddenError where they may see parts of it only."""
+    visitor = visitor_of(request)
+    if visitor.grant.is_limited():
+        raise ForbiddenError(f"{visitor.grant.who} is limited to accounts or projects; this concerns all of them")
+    return visitor
+
+
 def _signed_in(site: Site, request: Request) -> tuple[Grant, str, str] | None:
     token = request.cookies.get(cookie_name(site, request, SESSION))
     if token is None:

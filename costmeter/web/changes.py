@@ -6,6 +6,7 @@ read the table of keys could seal one.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
@@ -40,6 +41,11 @@ def check_change(request: Request, visitor: Visitor, form: Mapping[str, str]) ->
         found = find_key(connection, form.get("key", "").strip(), site.now())
     if found is None or found.key_id != visitor.key_id:
         raise ForbiddenError("this is not the key that you signed in with; nothing was changed")
+
+
+def filled(form: Mapping[str, str]) -> Mapping[str, str]:
+    """What was filled in, for the form to be shown again: what was not is empty, and the key is never repeated."""
+    return defaultdict(str, {name: value for name, value in form.items() if name != "key"})
 
 
 def done(path: str, did: str, **query: str | None) -> Response:

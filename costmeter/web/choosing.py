@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from costmeter.core.access import Grant
+from costmeter.core.errors import ForbiddenError
 from costmeter.core.events import DEFAULT_ACCOUNT
 from costmeter.core.periods import zone
 from costmeter.store import accounts
@@ -41,3 +42,15 @@ def choose_account(connection: Connection, grant: Grant, account: str | None, ti
     shown = timezone or (own.timezone if own else "UTC")
     zone(shown)
     return Chosen(own, names if len(names) <= LISTED else (), shown)
+
+
+def listed_account(grant: Grant, asked: str | None) -> str | None:
+    """The account that a list of whole accounts' things is of; None is all. Who has several sees the first at first.
+
+    Raises ForbiddenError where the reader sees some projects only, or has not the account that is asked for.
+    """
+    if grant.projects is not None:
+        raise ForbiddenError(f"{grant.who} sees some projects only, not what whole accounts have")
+    if not asked and grant.accounts is not None:
+        asked = min(grant.accounts)
+    return grant.account(asked or None)

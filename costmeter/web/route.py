@@ -44,8 +44,8 @@ _STATUS: dict[type[CostmeterError], int] = {
 
 
 def status_of(error: CostmeterError) -> int:
-    """The HTTP status of an error that costmeter raised on purpose."""
-    return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 503)
+    """The status of a page, or of a form, that tells an error."""
+    return next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 503)
 
 
 class PageRoute(APIRoute):

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine
 from costmeter.core.access import Grant
 from costmeter.core.deliveries import Channel
 from costmeter.core.price_book import PriceBook
+from costmeter.reports.machine import Machine
 from costmeter.store.accounts import Home
 from costmeter.web.posted import Posted
 
@@ -27,7 +28,8 @@ class Site(NamedTuple):
     """The pages of one process.
 
     `reading` gives a snapshot for one answer; `engine` is for what changes something, and `home`, `close_grace` and
-    `channels` are what that goes by; `posted` tells open pages of what is new. `own_user` is the grant of who needs no
+    `channels` are what that goes by; `posted` tells open pages of what is new, `machine` what this process knows of
+    itself. `own_user` is the grant of who needs no
     sign-in, asked with a request; without it everybody signs in. `url` is the public address, where it is known.
     """
 
@@ -39,6 +41,7 @@ class Site(NamedTuple):
     close_grace: timedelta
     channels: Callable[[], Mapping[str, Channel]]
     posted: Posted
+    machine: Callable[[], Machine]
     own_user: Callable[[Request], Grant | None] | None = None
     url: str | None = None
 

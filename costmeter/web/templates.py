@@ -41,7 +41,8 @@ def _environment() -> Environment:
         extensions=["jinja2.ext.i18n"],
     )
     made.install_gettext_translations(gettext.NullTranslations(), newstyle=True)  # type: ignore[attr-defined]
-    made.filters |= {name: getattr(texts, name) for name in ("amount", "clock", "count", "instant", "sources", "until")}
+    filters = ("amount", "clock", "count", "instant", "lasted", "size", "sources", "until")
+    made.filters |= {name: getattr(texts, name) for name in filters}
     made.globals |= {
         "version": __version__,
         "file": files.path_of,

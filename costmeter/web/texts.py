@@ -70,3 +70,29 @@ def until(text: str, now: datetime) -> str:
     parts = ((days, "d"), (hours, "h"), (minutes % 60, "min"))
     first = next((place for place, (value, _) in enumerate(parts) if value), 2)
     return " ".join(f"{value}\u00a0{unit}" for value, unit in parts[first : first + 2])
+
+
+def lasted(start: str, end: str | datetime) -> str:
+    """How long it was from one instant to another: below a minute to the millisecond, else in its two largest units."""
+    time = (end if isinstance(end, datetime) else parse_instant(end)) - parse_instant(start)
+    milliseconds = max(time // timedelta(milliseconds=1), 0)
+    if milliseconds < 1_000:
+        return f"{milliseconds}\u00a0ms"
+    seconds = milliseconds // 1_000
+    if seconds < 60:
+        return f"{seconds}.{milliseconds % 1_000:03}".rstrip("0").rstrip(".") + "\u00a0s"
+    parts = ((seconds // 86_400, "d"), (seconds // 3_600 % 24, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s"))
+    first = next(place for place, (value, _) in enumerate(parts) if value)
+    return " ".join(f"{value}\u00a0{unit}" for value, unit in parts[first : first + 2])
+
+
+def size(number: int) -> Markup:
+    """Bytes in the unit that suits them; how many exactly is said on hovering, and to machines."""
+    shown, unit = number, "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if shown < 1_024 or unit == "TiB":
+            break
+        shown //= 1_024
+    return Markup('<data value="{}" title="{} B">{}\u00a0{}</data>').format(
+        number, count(number), grouped(str(shown)), unit
+    )

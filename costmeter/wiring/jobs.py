@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from costmeter.alerts.channels_file import Channels
+    from costmeter.jobs.job import Job
     from costmeter.jobs.jobs import Reconciling
     from costmeter.jobs.scheduler import Scheduler
     from costmeter.services.keep_told import Outbox
@@ -20,9 +21,15 @@ if TYPE_CHECKING:
 
 def open_scheduler(engine: Engine) -> Scheduler:
     """The scheduler of every job for a database."""
+    from costmeter.jobs.scheduler import Scheduler
+
+    return Scheduler(engine, jobs_of(engine))
+
+
+def jobs_of(engine: Engine) -> list[Job]:
+    """Every job for a database, as the settings have them."""
     from costmeter.jobs.exports import ExportFolder
     from costmeter.jobs.jobs import all_jobs
-    from costmeter.jobs.scheduler import Scheduler
 
     def clock() -> datetime:
         return datetime.now(UTC)
@@ -30,7 +37,7 @@ def open_scheduler(engine: Engine) -> Scheduler:
     said = settings()
     folder = said.export_dir
     exports = ExportFolder.checked(folder, said.export_kinds, said.export_formats) if folder else None
-    jobs = all_jobs(
+    return all_jobs(
         engine,
         book=price_book(),
         thresholds=watch_thresholds(),
@@ -41,7 +48,6 @@ def open_scheduler(engine: Engine) -> Scheduler:
         digests=[kind for kind, tellers in channels().digests.items() if tellers],
         outbox=outbox(engine),
     )
-    return Scheduler(engine, jobs)
 
 
 def channels() -> Channels:

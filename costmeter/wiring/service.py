@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from costmeter.wiring.databases import open_database
 from costmeter.wiring.gateway import open_gateway
 from costmeter.wiring.given import close_grace, home, price_book, settings, watch_thresholds
 from costmeter.wiring.jobs import channels, outbox
+from costmeter.wiring.machine import look_at_machine
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -40,6 +42,8 @@ def app_of(service: Service, *, metrics_folder: str | None = None) -> FastAPI | 
     from costmeter.web.posted import Posted
     from costmeter.web.site import Site
 
+    path = settings().gateway_mount
+    gateway = None if path is None else open_gateway()
     app = make_app(service, metrics_folder=metrics_folder)
     site = Site(
         service.reading,
@@ -50,16 +54,16 @@ def app_of(service: Service, *, metrics_folder: str | None = None) -> FastAPI | 
         service.close_grace,
         channels=lambda: channels().by_name,
         posted=Posted(service.reading),
+        machine=partial(look_at_machine, service, gateway),
         own_user=own_user if service.local else None,
         url=settings().url,
     )
     add_pages(app, site)
-    path = settings().gateway_mount
-    if path is None:
+    if gateway is None or path is None:
         return app
     from costmeter.gateway.mounted import Mounted
 
-    return Mounted(app, open_gateway(), path)
+    return Mounted(app, gateway, path)
 
 
 def service_app() -> FastAPI | Mounted:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markupsafe import escape
 
 from costmeter.core.money import format_amount
-from costmeter.web.texts import THIN, amount, clock, count, instant, sources, until
+from costmeter.web.texts import THIN, amount, clock, count, instant, lasted, size, sources, until
 from tests.make import at
 from tests.web.reading import plain
 
@@ -78,3 +78,30 @@ def test_addresses_of_a_source_are_links_that_tell_nothing(source: str, addresse
     links = [str(escape(f"https://{one}")) for one in addresses]
     assert re.findall('<a href="([^"]*)" rel="noreferrer noopener">', made) == links
     assert made.count("<") == 2 * len(links)
+
+
+@pytest.mark.parametrize(
+    ("end", "time"),
+    [
+        ("2026-11-18T09:20:00Z", "0 ms"),
+        ("2026-11-18T09:20:00.031999Z", "31 ms"),
+        ("2026-11-18T09:20:03.410Z", "3.41 s"),
+        ("2026-11-18T09:20:30Z", "30 s"),
+        ("2026-11-18T09:21:00Z", "1 min 0 s"),
+        ("2026-11-18T10:20:59Z", "1 h 0 min"),
+        ("2026-11-20T08:20:00Z", "1 d 23 h"),
+        ("2026-11-18T09:19:59Z", "0 ms"),  # a clock that was put back
+    ],
+)
+def test_how_long_something_took(end: str, time: str) -> None:
+    for ended in (end, at(end)):
+        assert lasted("2026-11-18T09:20:00Z", ended).replace("\u00a0", " ") == time
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [(0, "0 B"), (1_023, "1023 B"), (1_024, "1 KiB"), (5 << 20, "5 MiB"), (1 << 30, "1 GiB"), (3 << 50, "3072 TiB")],
+)
+def test_bytes_are_in_the_unit_that_suits_them(number: int, shown: str) -> None:
+    assert text(size(number)) == shown
+    assert f'value="{number}"' in size(number)
