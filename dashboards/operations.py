@@ -15,8 +15,8 @@ from dashboards.panels import (
     Sheet,
     bars,
     column,
+    figure,
     lines,
-    metric,
     number,
     rows,
     thresholds,
@@ -53,51 +53,51 @@ def _at_a_glance(sheet: Sheet) -> None:
     sheet.row(
         "At a glance",
         (3, "Processes up", "Of those that Prometheus scrapes.", number(color=True).thresholds(none),
-         [metric(f"sum(up{{{JOB}}})")]),
+         [figure(f"sum(up{{{JOB}}})")]),
         (3, "Calls waiting", "Calls that wait to be posted.", number(color=True).thresholds(
-            thresholds((100, ORANGE), (10_000, RED))), [metric(_of_books("unposted_calls"))]),
+            thresholds((100, ORANGE), (10_000, RED))), [figure(_of_books("unposted_calls"))]),
         (3, "Posting lags", "How long the oldest of them has waited, those of frozen accounts apart.",
          number(color=True).unit("s").thresholds(thresholds((60, ORANGE), (300, RED))),
-         [metric(_of_books("unposted_seconds"))]),
+         [figure(_of_books("unposted_seconds"))]),
         (3, "Poster failing", "Processes whose poster fails and tries again.", number(color=True).thresholds(some),
-         [metric(f"sum(costmeter_poster_failing{{{JOB}}})")]),
+         [figure(f"sum(costmeter_poster_failing{{{JOB}}})")]),
         (3, "Quarantine", "Items that wait for somebody.", number(color=True).thresholds(thresholds((1, ORANGE))),
-         [metric(_of_books("quarantined_items"))]),
+         [figure(_of_books("quarantined_items"))]),
         (3, "Frozen accounts", "Accounts that nothing is posted to.", number(color=True).thresholds(some),
-         [metric(_of_books("frozen_accounts"))]),
+         [figure(_of_books("frozen_accounts"))]),
         (3, "Scheduler", "1 while a scheduler holds the lease.", number(color=True).thresholds(none),
-         [metric(_of_books("scheduler_holds_lease"))]),
+         [figure(_of_books("scheduler_holds_lease"))]),
         (3, "Notices given up", "Deliveries of notices that were given up in the last 24 hours.",
-         number(color=True).thresholds(some), [metric(_of_books("deliveries_given_up"))]),
+         number(color=True).thresholds(some), [figure(_of_books("deliveries_given_up"))]),
         (12, "Alerts of Prometheus", "Those of the rules beside this dashboard that are pending or fire now.",
          rows().height(7).no_value("none").override_by_name(*column("Value", custom__hidden=True))
          .override_by_name(*column("Time", custom__hidden=True)),
-         [metric('sum by (alertname, alertstate, severity, instance) (ALERTS{alertname=~"Costmeter.+"})', now=True)]),
+         [figure('sum by (alertname, alertstate, severity, instance) (ALERTS{alertname=~"Costmeter.+"})', now=True)]),
         (12, "Alerts of the books", "What costmeter itself watches and tells by its channels (docs/watch.md).",
          bars().height(7).decimals(0),
-         [metric(f"max by (kind) (costmeter_alerts_standing{{{JOB}}})", "{{kind}}")]),
+         [figure(f"max by (kind) (costmeter_alerts_standing{{{JOB}}})", "{{kind}}")]),
     )  # fmt: skip
 
 
 def _service(sheet: Sheet) -> None:
     requests, seconds = "costmeter_http_requests_total", "costmeter_http_request_seconds_bucket"
     quantiles = [
-        metric(f"histogram_quantile({share}, sum by (le) (rate({seconds}{{{JOB}}}[{RATE}])))", said, ref=ref)
+        figure(f"histogram_quantile({share}, sum by (le) (rate({seconds}{{{JOB}}}[{RATE}])))", said, ref=ref)
         for ref, share, said in (("A", 0.5, "half"), ("B", 0.95, "95 %"), ("C", 0.99, "99 %"))
     ]
     by_route = f"histogram_quantile(0.95, sum by (le, route) (rate({seconds}{{{JOB}}}[{RATE}])))"
     sheet.row(
         "The service",
         (8, "Requests a second", "By status.", bars().unit("reqps"),
-         [metric(f"sum by (status) (rate({requests}{{{JOB}}}[{RATE}]))", "{{status}}")]),
+         [figure(f"sum by (status) (rate({requests}{{{JOB}}}[{RATE}]))", "{{status}}")]),
         (8, "Seconds to the answer's end", "Of all routes.", lines().unit("s"), quantiles),
-        (8, "95 % of answers by route", "Within so many seconds.", lines().unit("s"), [metric(by_route, "{{route}}")]),
+        (8, "95 % of answers by route", "Within so many seconds.", lines().unit("s"), [figure(by_route, "{{route}}")]),
         (8, "Server errors", "The share of answers with a status of 5xx.", lines().unit("percentunit").max(1),
-         [metric(f"costmeter:http_errors:ratio5m{{{JOB}}}", "{{job}}")]),
+         [figure(f"costmeter:http_errors:ratio5m{{{JOB}}}", "{{job}}")]),
         (8, "Events a second", "Usage events by what became of them.", bars().unit("cps"),
-         [metric(f"sum by (outcome) (rate(costmeter_events_total{{{JOB}}}[{RATE}]))", "{{outcome}}")]),
+         [figure(f"sum by (outcome) (rate(costmeter_events_total{{{JOB}}}[{RATE}]))", "{{outcome}}")]),
         (8, "Spans ignored", "Spans of collectors that are no call of DeepSeek, by reason.", bars().unit("cps"),
-         [metric(f"sum by (reason) (rate(costmeter_spans_ignored_total{{{JOB}}}[{RATE}]))", "{{reason}}")]),
+         [figure(f"sum by (reason) (rate(costmeter_spans_ignored_total{{{JOB}}}[{RATE}]))", "{{reason}}")]),
     )  # fmt: skip
 
 
@@ -114,11 +114,11 @@ def _books(sheet: Sheet) -> None:
     sheet.row(
         "Books and scheduler",
         (8, "Calls waiting", "Calls that wait to be posted.", lines().decimals(0),
-         [metric(_of_books("unposted_calls"), "calls")]),
+         [figure(_of_books("unposted_calls"), "calls")]),
         (8, "Posting lags", "How long the oldest of them has waited.", lines().unit("s"),
-         [metric(_of_books("unposted_seconds"), "the oldest")]),
+         [figure(_of_books("unposted_seconds"), "the oldest")]),
         (8, "Jobs", "When the newest run of each job ended, and whether it went well.", jobs,
-         [metric(ended, now=True), metric(well, ref="B", now=True)]),
+         [figure(ended, now=True), figure(well, ref="B", now=True)]),
     )  # fmt: skip
 
 
@@ -131,10 +131,10 @@ def _yes_or_no() -> models.ValueMap:
 
 def _gateway(sheet: Sheet) -> None:
     def rate(name: str, by: str) -> list[Any]:
-        return [metric(f"sum by ({by}) (rate(costmeter_gateway_{name}_total{{{JOB}}}[{RATE}]))", f"{{{{{by}}}}}")]
+        return [figure(f"sum by ({by}) (rate(costmeter_gateway_{name}_total{{{JOB}}}[{RATE}]))", f"{{{{{by}}}}}")]
 
     records = [
-        metric(f"sum(rate(costmeter_{name}_calls_total{{{JOB}}}[{RATE}]))", said, ref=ref)
+        figure(f"sum(rate(costmeter_{name}_calls_total{{{JOB}}}[{RATE}]))", said, ref=ref)
         for ref, name, said in (("A", "recorded", "recorded"), ("B", "dropped", "lost"))
     ]
     full = f"max by (instance) (costmeter_spool_bytes{{{JOB}}} / costmeter_spool_limit_bytes{{{JOB}}})"
@@ -144,16 +144,16 @@ def _gateway(sheet: Sheet) -> None:
         (8, "Calls a second", "By what they ask for.", bars().unit("reqps"), rate("requests", "route")),
         (8, "Answers a second", "By status, refusals among them.", bars().unit("reqps"), rate("requests", "status")),
         (8, "Under way", "Requests that are being answered.", lines().decimals(0),
-         [metric(f"sum by (instance) (costmeter_gateway_under_way{{{JOB}}})", "{{instance}}")]),
+         [figure(f"sum by (instance) (costmeter_gateway_under_way{{{JOB}}})", "{{instance}}")]),
         (8, "Refused", "By the gateway itself, by code.", bars().unit("reqps"), rate("refused", "code")),
         (8, "Broken off", "Answers that DeepSeek broke off, by what was asked for.", bars().unit("reqps"),
          rate("broken", "route")),
         (8, "Left", "Requests whose callers left before the end.", bars().unit("reqps"), rate("left", "route")),
         (8, "Records a second", "Calls recorded, and calls that could not be kept.", lines().unit("cps"), records),
         (8, "Records waiting", "Calls that are not delivered yet.", lines().decimals(0),
-         [metric(f"sum by (instance) (costmeter_waiting_calls{{{JOB}}})", "{{instance}}")]),
+         [figure(f"sum by (instance) (costmeter_waiting_calls{{{JOB}}})", "{{instance}}")]),
         (4, "Spool", "How much of its bound the spool's folder takes.", lines().unit("percentunit").max(1),
-         [metric(full, "{{instance}}")]),
+         [figure(full, "{{instance}}")]),
         (4, "Unasked for", "Calls that went through unasked for, as the database was away.", lines().unit("cps"),
-         [metric(unasked, "calls")]),
+         [figure(unasked, "calls")]),
     )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 
 from grafana_foundation_sdk.builders import bargauge, common, stat, table, timeseries
 from grafana_foundation_sdk.builders import dashboard as builders
-from grafana_foundation_sdk.builders.prometheus import Dataquery as Metric
+from grafana_foundation_sdk.builders.prometheus import Dataquery as Figure
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models import dashboard as models
@@ -63,9 +63,9 @@ class Sql(Builder[Dataquery]):
 Panel = stat.Panel | timeseries.Panel | table.Panel | bargauge.Panel
 
 
-def metric(expression: str, legend: str = "", *, ref: str = "A", now: bool = False) -> Metric:
+def figure(expression: str, legend: str = "", *, ref: str = "A", now: bool = False) -> Figure:
     """A question to Prometheus: over the time that is looked at, or of now, as a table's row for each series."""
-    asked = Metric().expr(" ".join(expression.split())).ref_id(ref).datasource(PROMETHEUS).legend_format(legend)
+    asked = Figure().expr(" ".join(expression.split())).ref_id(ref).datasource(PROMETHEUS).legend_format(legend)
     return asked.instant().format(PromQueryFormat.TABLE) if now else asked.range()
 
 
