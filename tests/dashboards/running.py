@@ -47,7 +47,8 @@ def process(command: Sequence[str], health: str, log: Path, **settings: str) -> 
         port = free.getsockname()[1]
     address = f"127.0.0.1:{port}"
     asked = [part.replace("ADDRESS", address).replace("PORT", str(port)) for part in command]
-    environment = {**os.environ, **{f"COSTMETER_{name}": value for name, value in settings.items()}}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COSTMETER_")}
+    environment |= {f"COSTMETER_{name}": value for name, value in settings.items()}
     with log.open("wb") as said, subprocess.Popen(asked, env=environment, stdout=said, stderr=said) as started:
         try:
             with httpx.Client() as client:
