@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -96,10 +97,17 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 
 @pytest.fixture
 def postgres_url(postgres_template: str) -> Iterator[str]:
+    with database_of(postgres_template) as url:
+        yield url
+
+
+@contextmanager
+def database_of(server: str) -> Iterator[str]:
+    """The URL of a PostgreSQL database of its own at the newest schema, on the server of `postgres_template`."""
     name = f"test_{uuid4().hex}"
-    _administer(postgres_template, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
-    yield postgres_template.format(name)
-    _administer(postgres_template, f"DROP DATABASE {name} WITH (FORCE)")
+    _administer(server, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    yield server.format(name)
+    _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -10,12 +11,14 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from costmeter import __version__
 from costmeter.api.service import Service
+from costmeter.core.watch import KINDS
 from costmeter.services.record_calls import Tally
-from costmeter.store import accounts, events, leases, quarantine, runs
+from costmeter.store import accounts, alerts, events, leases, notices, quarantine, runs
 from costmeter.store.engine import reading
 from costmeter.store.runs import DONE, Run
 
 _OUTCOMES = ("accepted", "duplicates", "conflicts", "quarantined")
+DAY = timedelta(days=1)
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -67,20 +70,33 @@ class _Books:
     def collect(self) -> Iterator[Metric]:
         now = self._service.now()
         with reading(self._service.engine) as connection:
-            state = {
+            state: dict[str, float] = {
                 "unposted_calls": events.count_pending(connection),
                 "quarantined_items": quarantine.count(connection, None),
                 "frozen_accounts": len(accounts.frozen(connection)),
                 "scheduler_holds_lease": int(leases.get(connection, now) is not None),
             }
+            since = events.waiting_since(connection)
+            state["deliveries_given_up"] = sum(notices.given_up_since(connection, now - DAY).values())
+            standing = alerts.count_standing(connection, KINDS)
             newest = runs.newest(connection)
+        state["unposted_seconds"] = 0 if since is None else max(0, (now - since).total_seconds())
         state["poster_failing"] = int(self._service.poster.failing_since is not None)
         for name, value in state.items():
             yield GaugeMetricFamily(f"costmeter_{name}", _MEANING[name], value)
+        yield _standing(standing)
         yield from _jobs(newest)
         info = GaugeMetricFamily("costmeter_build_info", "The version and the edition.", labels=["version", "edition"])
         info.add_metric([__version__, self._service.book.edition[:12]], 1)
         yield info
+
+
+def _standing(standing: Mapping[str, int]) -> Metric:
+    """The alerts of the watch, by what they are of."""
+    told = GaugeMetricFamily("costmeter_alerts_standing", "Alerts that have not recovered.", labels=["kind"])
+    for kind, count in standing.items():
+        told.add_metric([kind], count)
+    return told
 
 
 def _jobs(newest: Mapping[str, Run]) -> Iterator[Metric]:
@@ -96,8 +112,10 @@ def _jobs(newest: Mapping[str, Run]) -> Iterator[Metric]:
 
 _MEANING = {
     "unposted_calls": "Calls that wait to be posted.",
+    "unposted_seconds": "How long the oldest of them has waited, those of frozen accounts apart.",
     "quarantined_items": "Items in quarantine that wait for somebody.",
     "frozen_accounts": "Accounts that nothing is posted to.",
     "scheduler_holds_lease": "1 while a scheduler works.",
+    "deliveries_given_up": "Deliveries of notices that were given up in the last 24 hours.",
     "poster_failing": "1 while posting fails and is tried again.",
 }

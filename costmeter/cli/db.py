@@ -17,7 +17,7 @@ from costmeter.services.detach_months import attach_month, detach_months, refuse
 from costmeter.services.distribute import distribute as distribute_tables
 from costmeter.services.make_partitions import AHEAD, make_partitions
 from costmeter.services.rebuild_projections import rebuild_projections, rebuild_rollups
-from costmeter.store import accounts, schema
+from costmeter.store import accounts, schema, views
 from costmeter.store.engine import reading
 
 app = typer.Typer(help="The schema of the database, its size, and its month partitions.")
@@ -60,10 +60,11 @@ def rebuild(account: AnyAccount = None) -> None:
 
 @app.command()
 def check() -> None:
-    """Check that the schema is the newest. Exit 1 where it is not."""
+    """Check that the schema is the newest and the reporting views are there. Exit 1 where it is not so."""
     try:
         with bare_database() as engine:
             schema.check(engine)
+            views.check(engine)
     except SetupError as error:
         print_line(str(error))
         raise typer.Exit(1) from None

@@ -24,9 +24,10 @@ class Figures:
     def __init__(self, spool: Spool, folder: str | None = None) -> None:
         """`folder`: where processes that share one port keep their counters, so that each can tell those of all.
 
-        What became of their records each could tell of its own alone; then none does.
+        What became of their records each could tell of its own alone; then none does. The spool's folder is shared.
         """
-        self._folder = folder
+        self._folder, self._room = folder, CollectorRegistry()
+        self._room.register(_Room(spool))
         self._registry = own = CollectorRegistry()
         name = "costmeter_gateway"
         self._requests = Counter(f"{name}_requests", "Requests by route and status.", ["route", "status"], registry=own)
@@ -75,7 +76,19 @@ class Figures:
         if self._folder is not None:
             registry = CollectorRegistry()
             MultiProcessCollector(registry, path=self._folder)  # type: ignore[no-untyped-call]  # it has no types
-        return generate_latest(registry)
+        return generate_latest(registry) + generate_latest(self._room)
+
+
+class _Room:
+    """How full the spool's folder is, asked of it when Prometheus asks."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+
+    def collect(self) -> Iterator[Metric]:
+        limit = "Bytes at which it is full."
+        yield GaugeMetricFamily("costmeter_spool_bytes", "Bytes that the spool's folder takes.", value=self._spool.size)
+        yield GaugeMetricFamily("costmeter_spool_limit_bytes", limit, value=self._spool.limit)
 
 
 class _Spooled:

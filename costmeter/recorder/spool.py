@@ -15,6 +15,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
 
+from costmeter.recorder import lane as lanes
 from costmeter.recorder import processes
 from costmeter.recorder.delivery import FIRST_PAUSE, Deliver
 from costmeter.recorder.lane import INTENT, Lane
@@ -56,7 +57,7 @@ class Spool:
     ) -> None:
         self.folder = folder
         self._deliver = deliver
-        self._limit = limit
+        self.limit = limit
         self._sync = sync
         self._capacity = capacity
         self._batch = batch
@@ -79,7 +80,7 @@ class Spool:
         self._waiters = 0
         self._talk_at = time.monotonic() + TALK
         self._thread: threading.Thread | None = None
-        self._shipper = Shipper(self._deliver, self._memory, folder=self.folder, batch=self._batch, limit=self._limit)
+        self._shipper = Shipper(self._deliver, self._memory, folder=self.folder, batch=self._batch, limit=self.limit)
 
     def close_in_child(self) -> None:
         """Lets a forked child's copy of the lane go."""
@@ -170,6 +171,11 @@ class Spool:
         delivered, waiting = self._shipper.counts()
         return Counts(delivered + waiting, delivered, waiting, len(self._dropped))
 
+    @property
+    def size(self) -> int:
+        """The bytes that its folder takes, of all processes; it is full at `limit`."""
+        return 0 if self.folder is None else lanes.size(self.folder)
+
     def _where(self) -> str:
         return "" if self._lane is None else f"; they wait in {self._lane.folder} for the next process that records"
 
@@ -219,7 +225,7 @@ class Spool:
         if lane is not None and not self._is_in_trouble:
             self._is_in_trouble = True
             remedy = f"records are in memory, at most {self._capacity}, until there is space again"
-            logger.error("%s cannot be written (no space, or more than %d bytes): %s", lane.folder, self._limit, remedy)
+            logger.error("%s cannot be written (no space, or more than %d bytes): %s", lane.folder, self.limit, remedy)
 
     def _start(self) -> None:
         with self._lock:

@@ -173,6 +173,13 @@ def standing_of(connection: Connection, accounts: Collection[str] | None, kinds:
     return [Alert(*row) for row in connection.execute(query.order_by(*order))]
 
 
+def count_standing(connection: Connection, kinds: Collection[str]) -> dict[str, int]:
+    """How many alerts of each of these kinds have not recovered."""
+    query = select(AlertRow.kind, func.count()).where(AlertRow.kind.in_(kinds), AlertRow.recovered_at.is_(None))
+    found = {kind: int(count) for kind, count in connection.execute(query.group_by(AlertRow.kind))}
+    return {kind: found.get(kind, 0) for kind in kinds}
+
+
 def next_time(connection: Connection, account: str, rule: str, threshold: str) -> str:
     """Which time it would be that what is watched is raised: the same for every process that looks now.
 

@@ -126,6 +126,13 @@ def newest(connection: Connection, names: Collection[str] | None = None) -> Newe
     )
 
 
+def waiting_since(connection: Connection) -> datetime | None:
+    """When the call was received that waits longest for its charge, frozen accounts apart; keys are in that order."""
+    query = select(EventRow.received_at).join(PendingRow, of_one_event(EventRow, PendingRow))
+    query = query.join(AccountRow, AccountRow.account == PendingRow.account).where(AccountRow.frozen_at.is_(None))
+    return connection.scalar(query.order_by(PendingRow.event_key).limit(1))
+
+
 def oldest_pending(connection: Connection, names: Collection[str], limit: int) -> list[StoredEvent]:
     """The measured calls of these accounts that wait for their charge, account by account in order of arrival.
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from sqlalchemy import Connection
 
-from tests.api.serving import Api, posted, until
+from costmeter.core.watch import KINDS, UNPRICED
+from costmeter.store import alerts
+from costmeter.store.alerts import Crossing
+from costmeter.store.engine import in_transaction
+from tests.api.serving import Api, posted, until, wiring_now
 from tests.cli.running import Run
 from tests.make import an_event
 
@@ -171,6 +176,22 @@ class TestOperation:
         assert "costmeter_quarantined_items 1.0" in lines
         assert "costmeter_scheduler_holds_lease 0.0" in lines
         assert any(line.startswith("costmeter_build_info{edition=") for line in lines)
+
+    def test_metrics_tell_what_waits_and_what_stands(self, api: Api) -> None:
+        quiet = {"costmeter_unposted_seconds 0.0", "costmeter_deliveries_given_up 0.0"}
+        quiet |= {f'costmeter_alerts_standing{{kind="{kind}"}} 0.0' for kind in KINDS}
+        assert quiet <= {*api.get("/metrics").text.splitlines()}
+
+        def raise_two(connection: Connection) -> None:
+            for account in ("a", "b"):
+                crossing = Crossing(account, UNPRICED, "1", "1 call")
+                assert alerts.raise_once(connection, crossing, UNPRICED, {}, now=wiring_now())
+            assert alerts.raise_once(connection, Crossing("a", "budget b", "1", "80%"), "budget", {}, now=wiring_now())
+
+        in_transaction(api.engine, raise_two)
+        told = {line for line in api.get("/metrics").text.splitlines() if line.startswith("costmeter_alerts_standing")}
+        assert 'costmeter_alerts_standing{kind="unpriced"} 2.0' in told
+        assert len(told) == len(KINDS)
 
     def test_metrics_tell_how_the_jobs_of_the_scheduler_went(self, api: Api) -> None:
         from costmeter import wiring

@@ -184,3 +184,14 @@ def test_an_upgrade_makes_the_rollups_that_are_missing(run: Run, missing_file: P
     engine.dispose()
     assert "made the rollups of 1 accounts" in run("db", "upgrade").done
     assert run("verify", "--full").code == 0
+
+
+def test_a_reporting_view_that_is_gone_is_told(run: Run, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COSTMETER_DATABASE_URL", sqlite_url)
+    engine = open_engine(sqlite_url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP VIEW report_budget"))
+    engine.dispose()
+    ran = run("db", "check")
+    says = "the view report_budget is gone; take it from a backup, of which the schema alone is enough"
+    assert (ran.code, ran.out, ran.err) == (1, f"{says}\n", "")

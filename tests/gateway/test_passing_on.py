@@ -181,3 +181,5 @@ def test_it_tells_how_it_stands(server: ReplayServer, gateway: Served) -> None:
     told = httpx.get(gateway.base_url + "/metrics").text
     assert 'costmeter_gateway_requests_total{route="chat",status="200"} 1.0' in told
     assert "costmeter_recorded_calls_total 1.0" in told
+    assert "costmeter_spool_limit_bytes 1.073741824e+09" in told  # 1 GiB
+    assert "costmeter_spool_bytes " in told

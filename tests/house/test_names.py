@@ -13,7 +13,7 @@ from tests.house.sources import ROOT, Source, calls, parsed, sources
 
 NAMES_OF_NOTHING = {"util", "utils", "helper", "helpers", "common", "manager", "managers", "misc"}
 EXACT = ("core", "prices", "services", "store")
-FOLDERS = ("costmeter", "migrations", "tests", "benchmarks")
+FOLDERS = ("costmeter", "migrations", "tests", "benchmarks", "dashboards")
 
 _WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 # The home of whoever wrote it, or of the checkout, at the beginning of a path.

@@ -21,6 +21,7 @@ from costmeter.store import engine as engines
 from costmeter.store import schema
 from costmeter.store.engine import open_engine
 from costmeter.store.tables import ADDED_ONLY, PARTITIONED, Table
+from costmeter.store.views import VIEWS
 from tests.make import an_event, balance, record_and_post, splits, top_up
 
 TABLES = set(Table.metadata.tables)
@@ -59,6 +60,7 @@ class TestUpgrade:
         assert schema.revision(empty) is None
         schema.upgrade(empty)
         assert tables_of(empty) == TABLES | OWN
+        assert {*inspect(empty).get_view_names()} == {*VIEWS}
         assert schema.revision(empty) == schema.NEWEST
         schema.check(empty)
 
@@ -131,6 +133,7 @@ class TestDowngrade:
         downgrade(empty)
         assert tables_of(empty) == OWN
         assert set(inspect(empty).get_table_names()) == OWN
+        assert inspect(empty).get_view_names() == []
         assert schema.revision(empty) is None
         schema.upgrade(empty)
         assert tables_of(empty) == TABLES | OWN

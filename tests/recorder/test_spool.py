@@ -8,13 +8,14 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from costmeter.recorder import spools
 from costmeter.recorder.delivery import OpenInEachProcess
-from costmeter.recorder.spool import Counts, Spool
+from costmeter.recorder.spool import LIMIT, Counts, Spool
 
 from .spooling import ended
 
@@ -280,3 +281,15 @@ def test_flush_of_the_process_flushes_every_spool(spool: Spool, store: Store) ->
 
 def test_there_is_one_default_spool() -> None:
     assert spools.default_spool() is spools.default_spool()
+
+
+def test_it_says_how_much_of_its_folder_is_taken(store: Store, tmp_path: Path) -> None:
+    in_memory = Spool(store)
+    assert (in_memory.size, in_memory.limit) == (0, LIMIT)
+    store.gate.clear()
+    spool = Spool(store, folder=tmp_path, limit=1 << 20)
+    assert spool.size == 0
+    append(spool, 1, 2)
+    assert len(ended("1")) * 2 < spool.size < spool.limit == 1 << 20
+    store.gate.set()
+    assert spool.close(10)
