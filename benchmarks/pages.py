@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from statistics import median, quantiles
+from uuid import UUID
 
 import httpx
 
@@ -32,11 +33,26 @@ from costmeter.store.engine import open_engine
 CALLS, PROJECTS = 10_000_000, 100
 TURNS, NEW = 15, 40
 LIMIT, LIMIT_LIVE = 300, 2_000  # milliseconds
-_MONTH = f"account={ACCOUNT}&month=2025-03"
-_DAY = f"account={ACCOUNT}&day=2025-03-20"
+_OWN = f"account={ACCOUNT}"
 PAGES = {
-    "overview": f"/?{_DAY}",
-    "overview, by project": f"/?{_DAY}&by=project",
+    "overview": f"/?{_OWN}&day=2025-03-20",
+    "overview, by project": f"/?{_OWN}&day=2025-03-20&by=project",
+    "explore, projects and models": f"/explore?{_OWN}&month=2025-03&by=project,model",
+    "explore, days and models": f"/explore?{_OWN}&month=2025-03&by=day,model",
+    "explore, hours of a week": f"/explore?{_OWN}&from=2025-03-10&to=2025-03-16&by=hour,model",
+    "calls": f"/calls?{_OWN}&month=2025-03",
+    "call": f"/calls/{UUID(int=1_000)}?{_OWN}",
+    "balance": f"/balance?{_OWN}&from=2025-03-01&to=2025-03-31&month=2025-03",
+    "statements": f"/statements?{_OWN}",
+    "statement": f"/statements/{ACCOUNT}/2025-03",
+    "budgets": f"/budgets?{_OWN}",
+    "alerts": f"/alerts?{_OWN}",
+    "prices": f"/prices?{_OWN}",
+    "operations": "/operations",
+    "quarantine": "/quarantine",
+    "jobs": "/jobs",
+    "keys": "/keys",
+    "audit": "/audit",
 }
 
 
@@ -50,11 +66,11 @@ def lines(calls: int = CALLS) -> Iterator[str]:
         key = _key(url)
         with _served(url) as address, httpx.Client(base_url=address, timeout=600) as client:
             _sign_in(client, key)
-            yield f"{'page':<28}{'first':>9}{'p50':>9}{'p95':>9}  of {LIMIT} ms"
+            yield f"{'page':<30}{'first':>9}{'p50':>9}{'p95':>9}  of {LIMIT} ms"
             for name, path in PAGES.items():
                 first, *taken = (_milliseconds(client, path) for _ in range(TURNS + 1))
                 p50, p95 = median(taken), quantiles(taken, n=20)[-1]
-                yield f"{name:<28}{first:>6,.0f} ms{p50:>6,.0f} ms{p95:>6,.0f} ms  {p50 / LIMIT:.2f}"
+                yield f"{name:<30}{first:>6,.0f} ms{p50:>6,.0f} ms{p95:>6,.0f} ms  {p50 / LIMIT:.2f}"
             taken = [_until_seen(client, key, number) for number in range(NEW)]
             p50, p95 = median(taken), quantiles(taken, n=20)[-1]
             yield (

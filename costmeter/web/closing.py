@@ -12,10 +12,11 @@ from costmeter.reports.months import CLOSED, month_to_close
 from costmeter.services.close_month import close_month
 from costmeter.store import accounts
 from costmeter.web.access import Form, Visitor
+from costmeter.web.addresses import statement_path
 from costmeter.web.changes import changer_of, check_change, done
 from costmeter.web.route import PageRoute, status_of
 from costmeter.web.site import site_of
-from costmeter.web.templates import page, statement_path
+from costmeter.web.templates import page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 PATH = "/statements/{account:path}/{month}/close"

@@ -17,13 +17,18 @@ from costmeter.web.access import Visitor
 from costmeter.web.addresses import address, call_path, statement_path
 from costmeter.web.headers import PAGE
 
+CARRIED = ("account", "timezone")  # filters that go along from page to page
+
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 
 def page(request: Request, name: str, *, visitor: Visitor | None = None, status: int = 200, **values: Any) -> Response:
     """The answer that a template makes."""
-    told = {"path": request.url.path, "visitor": visitor, "did": request.query_params.get("did")}
+    asked = request.query_params
+    carried = {filter_name: asked.get(filter_name) for filter_name in CARRIED}
+    carried["account"] = carried["account"] or request.path_params.get("account")
+    told = {"path": request.url.path, "visitor": visitor, "did": asked.get("did"), "carried": carried}
     shown = _environment().get_template(f"{name}.html.j2").render(**told, **values)
     return Response(shown, status, headers=PAGE, media_type="text/html; charset=utf-8")
 

@@ -91,13 +91,18 @@ def test_pages_have_every_call_once_and_lead_back(browser: Browser, api: httpx.C
     assert "Newer calls" not in page
 
 
+def content(page: str) -> str:
+    """A page without its navigation, whose links take some filters along."""
+    return page.split("<main", 1)[1]
+
+
 def test_a_call_leads_back_to_the_list_that_one_comes_from(browser: Browser) -> None:
     asked = {"account": "shop", "where": ["project=search", "band=peak"], "month": "2026-11", "status": "ok"}
     page = look(browser, asked, "/calls")
     call = look(browser, None, links(page)[0])
     back = re.search(r'<p class="back"><a href="([^"]*)">Calls</a>', call)
     assert back
-    assert look(browser, None, unescape(back[1])) == page
+    assert content(look(browser, None, unescape(back[1]))) == content(page)
     latest = links(look(browser, {"account": "shop"}, "/"))[-1]
     assert "Overview</a></p>" in look(browser, None, latest)
 
@@ -153,9 +158,8 @@ def test_of_several_accounts_one_is_chosen(site: Pages, browser: Browser) -> Non
     choice = re.search(r'<a href="(/calls\?account=labs[^"]*)"', page)
     assert choice
     assert "project=search" in plain(unescape(choice[1])).replace("%3D", "=")
-    assert look(browser, None, unescape(choice[1])) == look(
-        browser, {"account": "labs", "where": "project=search", "status": "ok"}, "/calls"
-    )
+    asked = {"account": "labs", "where": "project=search", "status": "ok"}
+    assert content(look(browser, None, unescape(choice[1]))) == content(look(browser, asked, "/calls"))
     assert "Account <bdi>labs</bdi>" in look(site.browser(site.key("read", accounts=["labs"])), {}, "/calls")
 
 
