@@ -66,6 +66,15 @@ SELECT :account, event_key, completed_at, 1, 0, 1, 'topped_up', cost_hit + cost_
 INSERT INTO journal_entry (account, seq, first_seq, kind, currency, billing_month, booked_at, facts, chain)
 SELECT :account, 1 + greatest(:calls, 1), 2, 'charges', 'USD', '2025-03', now(), ''::bytea, ''::bytea
 """,
+    """
+INSERT INTO journal_line (account, seq, journal_account, amount)
+SELECT :account, 1 + greatest(:calls, 1), journal_account, side * (SELECT sum(cost_hit + cost_miss + cost_output) FROM made)
+FROM (VALUES ('usage_cost', 1), ('topped_up', -1)) AS lines (journal_account, side)
+""",
+    """
+UPDATE credit_balance SET remaining = remaining - (SELECT sum(cost_hit + cost_miss + cost_output) FROM made)
+WHERE account = :account
+""",
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -103,10 +103,9 @@ def spend_report(
     zone(shown_zone)
     import pandas as pd  # a second of start that only reports should pay
 
-    frame = pd.DataFrame(read_sums(connection, scope, in_scope, by, shown_zone), columns=[*by, *SUMS], dtype=object)
-    rows = frame.groupby(list(by), dropna=False, sort=False).agg("sum").reset_index() if by else frame
-    rows = rows.sort_values(list(by), key=lambda column: column.astype(str)) if by else rows
-    totals = {name: sum(frame[name].tolist()) for name in (*MEASURES, *STATES)}
+    records = _joined(read_sums(connection, scope, in_scope, by, shown_zone), by)
+    rows = pd.DataFrame(records, columns=[*by, *SUMS], dtype=object)
+    totals = {name: sum(rows[name].tolist()) for name in (*MEASURES, *STATES)}
     totals["clock_doubt_amount"] = movable_amount(connection, scope, in_scope) if totals["clock_doubts"] else 0
     totals |= count_uncounted(connection, scope, in_scope)
     currencies = {account.currency for account in in_scope}
@@ -115,9 +114,20 @@ def spend_report(
         timezone=shown_zone,
         currency=scope.currency or (next(iter(currencies)) if currencies else None),
         by=tuple(by),
-        rows=rows[[*by, *MEASURES, "unpriced"]].reset_index(drop=True),
+        rows=rows[[*by, *MEASURES, "unpriced"]],
         totals={name: totals[name] for name in (*MEASURES, *DOUBTS, *CLOCK_DOUBTS)},
     )
+
+
+def _joined(parts: Iterable[Mapping[str, Any]], by: Sequence[str]) -> list[list[Any]]:
+    """The parts of each group summed, in the order of the dimensions' texts; what has none stands where "nan" does."""
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for part in parts:
+        key = tuple(part[name] for name in by)
+        sums, found = [part[name] for name in SUMS], groups.get(key)
+        groups[key] = sums if found is None else [a + b for a, b in zip(found, sums, strict=True)]
+    ordered = sorted(groups, key=lambda key: tuple("nan" if text is None else text for text in key))
+    return [[*key, *groups[key]] for key in ordered]
 
 
 def check_dimensions(by: Sequence[str]) -> None:
