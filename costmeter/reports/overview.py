@@ -59,7 +59,7 @@ class View:
 
 
 def overview_report(connection: Connection, view: View, book: PriceBook, now: datetime) -> dict[str, Any]:
-    """What the page of the same name shows. `today` and `month` are spend reports, `days` is one or null.
+    """What the page of the same name shows. `today` and `spend` are spend reports, `days` has rows of one, with less.
 
     `days` is null where calls of the last DAYS are detached; of older days and months DetachedError is raised.
     """
@@ -99,7 +99,9 @@ def _days(connection: Connection, recent: Scope, view: View) -> dict[str, Any] |
         found = spend_report(connection, recent, by=("day", view.by, "band"), timezone=view.timezone)
     except DetachedError:
         return None
-    return found.as_dict()
+    told = (*found.by, "calls")
+    rows = [{name: one[name] for name in told} | {"cost": format_amount(one["cost"])} for one in found.records()]
+    return {"by": list(found.by), "rows": rows}
 
 
 def _savings(
