@@ -68,7 +68,8 @@ SELECT :account, 1 + greatest(:calls, 1), 2, 'charges', 'USD', '2025-03', now(),
 """,
     """
 INSERT INTO journal_line (account, seq, journal_account, amount)
-SELECT :account, 1 + greatest(:calls, 1), journal_account, side * (SELECT sum(cost_hit + cost_miss + cost_output) FROM made)
+SELECT :account, 1 + greatest(:calls, 1), journal_account,
+  side * (SELECT sum(cost_hit + cost_miss + cost_output) FROM made)
 FROM (VALUES ('usage_cost', 1), ('topped_up', -1)) AS lines (journal_account, side)
 """,
     """
