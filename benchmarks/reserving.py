@@ -24,7 +24,7 @@ from statistics import median
 import psycopg
 
 from benchmarks import databases
-from benchmarks.posting import PGBENCH
+from benchmarks.posting import pgbench_path
 from costmeter.core.reservations import Reservation
 from costmeter.services.add_budget import NewBudget, add_budget
 from costmeter.services.reserve import Ask, reserve, stops_of
@@ -124,7 +124,7 @@ def _pgbench(url: str, count: int) -> float:
         script.write(f"\\set budget random(1, {count})\n{BARE.format(':budget')};\n")
         script.flush()
         connections = ["-c", str(PROCESSES * THREADS), "-j", str(PROCESSES), "-T", str(int(SECONDS))]
-        command = [str(PGBENCH), "-n", "-M", "prepared", *connections, "-f", script.name, url]
+        command = [str(pgbench_path()), "-n", "-M", "prepared", *connections, "-f", script.name, url]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = re.search(r"tps = (\d+)", done.stdout)
     assert found, done.stdout

@@ -15,7 +15,7 @@ from costmeter.store.tables import PendingRow, QuarantineRow
 # What is looked at before a month is closed, in this order.
 CHECKS = ("order", "time", "frozen", "unpriced", "provisional", "quarantined", "unposted", "differences")
 _DOUBTS = {
-    "unpriced": "unpriced (a price book that has their model, then costmeter reprice)",
+    "unpriced": "unpriced (add the model to the price book, then run costmeter reprice)",
     "provisional": "provisional (a price book with the published calendar, then costmeter reprice)",
     "quarantined": "in quarantine (costmeter quarantine list)",
     "unposted": "not posted yet (costmeter flush)",

@@ -45,7 +45,7 @@ def test_it_looks_right(chromium: Browser, demo_url: str, size: str) -> None:
         page = context.new_page()
         page.goto(f"{pages.url}/?day=2025-03-10")
         check_looks(page)
-        page.get_by_role("table", name="The last that came first").get_by_role("link").first.click()
+        page.get_by_role("table", name="The newest arrivals first").get_by_role("link").first.click()
         page.wait_for_url("**/calls/**")
         check_looks(page)
         context.close()

@@ -68,7 +68,7 @@ def test_from_the_overview_down_to_a_call_and_back_without_scripts(chromium: Bro
         table.get_by_role("row", name="support").get_by_role("link").last.click()
         page.wait_for_url(re.compile(r"/calls\?.*project%3Dsupport"))
         listing = page.url
-        page.get_by_role("table", name="The last that came first").get_by_role("link").first.click()
+        page.get_by_role("table", name="The newest arrivals first").get_by_role("link").first.click()
         page.get_by_role("heading", name="How the cost came about").wait_for()
         page.locator(".back").get_by_role("link", name="Calls").click()
         page.wait_for_url(listing)

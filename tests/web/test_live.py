@@ -62,7 +62,7 @@ def test_a_call_is_on_the_page_without_a_reload(chromium: Browser, own: Pages) -
         page.get_by_text("The same numbers as a table").click()
         before = month(page)
         call(own, "new-1")
-        row = page.get_by_role("table", name="The last that came first").get_by_role("row").nth(1)
+        row = page.get_by_role("table", name="The newest arrivals first").get_by_role("row").nth(1)
         expect(row.get_by_role("link")).to_have_attribute("href", "/calls/new-1?account=shop&timezone=UTC")
         assert before != month(page) == told(own, key)
         assert page.evaluate("window.untouched")
@@ -74,7 +74,7 @@ def test_what_is_in_use_stays_and_updates_can_be_paused(chromium: Browser, own: 
         page = looked.page
         page.goto(f"{own.url}/?account=shop")
         page.get_by_label("Time zone").fill("Asia/Sh")
-        link = page.get_by_role("table", name="The last that came first").get_by_role("link").first
+        link = page.get_by_role("table", name="The newest arrivals first").get_by_role("link").first
         used = link.inner_text()
         link.focus()
         before = month(page)

@@ -106,7 +106,7 @@ def test_it_works_without_scripts(chromium: Browser, site: Pages) -> None:
         page.wait_for_url(re.compile("account=labs"))
         shared = page.url
         assert "Account labs · USD · 12 November 2026 · Asia/Shanghai" in page.locator(".lead").inner_text()
-        page.get_by_role("table", name="The last that came first").get_by_role("link").first.click()
+        page.get_by_role("table", name="The newest arrivals first").get_by_role("link").first.click()
         page.wait_for_url(re.compile("/calls/"))
         assert page.get_by_role("table", name="of the band").is_visible()
         page.go_back()
