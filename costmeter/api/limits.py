@@ -23,6 +23,7 @@ BODY = 16 << 20  # bytes of a body as it is sent
 UNPACKED = 64 << 20  # bytes of a body that was gzip
 SECONDS = 30.0  # until the next part of a body must have come
 AT_ONCE = 400  # requests that are being answered, or wait to be
+UNCOUNTED = ("/live",)  # streams of the pages, which have a bound of their own
 
 
 class Limits:
@@ -36,7 +37,7 @@ class Limits:
         self._now = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] in UNCOUNTED:
             await self._app(scope, receive, send)
             return
         if self._now >= self._at_once and scope["path"] not in ("/healthz", "/readyz", "/metrics"):

@@ -43,7 +43,7 @@ def budget_report(
     shape |= {"outlook": outlook(connection, standing, now), "steps": None, "mostly": None}
     if standing.period is not None:
         shape |= _of_period(connection, own, standing, standing.period, now)
-    return shape | _periods(connection, standing, before or now)
+    return shape | _periods(connection, standing, min(before or now, now))
 
 
 def _of_period(

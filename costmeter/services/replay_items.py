@@ -51,13 +51,13 @@ class Replayed:
         return sum(outcome.state == quarantine.OPEN for outcome in self.outcomes)
 
 
-def refused_items(connection: Connection, account: str | None = None) -> list[Item]:
-    """Every open item that can be sent again without a further thought: no conflict, and no line of which only a
-    hash is kept."""
+def refused_items(connection: Connection, account: str | None = None, *, limit: int | None = None) -> list[Item]:
+    """Every open item that can be sent again without a further thought, or so many of the newest: no conflict, and no
+    line of which only a hash is kept."""
     conditions = [QuarantineRow.state == quarantine.OPEN, QuarantineRow.kind == REFUSED]
     if account is not None:
         conditions.append(QuarantineRow.account == account)
-    return quarantine.listed(connection, *conditions)
+    return quarantine.listed(connection, *conditions, limit=limit)
 
 
 def named_items(connection: Connection, names: Sequence[str], event_id: str | None = None) -> list[Item]:

@@ -132,9 +132,10 @@ def count(connection: Connection, known_at: datetime | None, *where: ColumnEleme
     return connection.scalar(select(func.count()).select_from(QuarantineRow).where(*conditions, *where)) or 0
 
 
-def decided_at(connection: Connection, instant: datetime, account: str | None) -> list[Item]:
+def decided_at(connection: Connection, instant: datetime, account: str | None, *, limit: int) -> list[Item]:
     """The items that were decided on at an instant, of an account or of all, newest first."""
-    return listed(connection, QuarantineRow.decided_at == instant, *conditions(state=None, account=account))
+    decided = (QuarantineRow.decided_at == instant, *conditions(state=None, account=account))
+    return listed(connection, *decided, limit=limit)
 
 
 def open_by_kind(connection: Connection, account: str | None) -> dict[str, tuple[int, datetime]]:

@@ -45,7 +45,12 @@ def visitor_of(request: Request) -> Visitor:
     grant, form_token, key_id = found
     if not grant.may(READ):
         raise ForbiddenError(f"{grant.who} has {', '.join(grant.roles)}; pages need {READ}")
-    return Visitor(grant, form_token, key_id, site.posted.mark(grant.accounts))
+    return Visitor(grant, form_token, key_id, site.posted.mark(grant.accounts) if is_told(grant) else "")
+
+
+def is_told(grant: Grant) -> bool:
+    """Whether somebody is told that something was posted: not who sees projects, as it may be of others."""
+    return grant.projects is None
 
 
 def watcher_of(request: Request) -> Visitor:

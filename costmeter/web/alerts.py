@@ -42,7 +42,8 @@ def alerts(
             connection, seen.names, kind=of_kind, is_standing=bool(standing), first=first, limit=AT_ONCE + 1
         )
         sent = notices.listed(connection, of_state, seen.names, first=sent_first, limit=DELIVERIES + 1)
-    channels, wrong = _channels(site)
+    may_change = may_tell(visitor.grant)  # and may know of receivers, which errors and channels name
+    channels, wrong = _channels(site) if may_change else ([], None)
     return page(
         request,
         "alerts",
@@ -51,7 +52,7 @@ def alerts(
         alerts=[alert_shape(one) for one in found[:AT_ONCE]],
         has_more=len(found) > AT_ONCE,
         place=place,
-        deliveries=[delivery_shape(one) for one in sent[:DELIVERIES]],
+        deliveries=[delivery_shape(one) | ({} if may_change else {"error": None}) for one in sent[:DELIVERIES]],
         has_more_sent=len(sent) > DELIVERIES,
         sent_place=sent_place,
         filters={"kind": of_kind, "standing": "yes" if standing else None, "state": of_state},
@@ -60,7 +61,7 @@ def alerts(
         given_up=GIVEN_UP,
         channels=channels,
         wrong=wrong,
-        may_change=may_tell(visitor.grant),
+        may_change=may_change,
     )
 
 

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from costmeter.core.budgets import DEFAULT_THRESHOLDS, FORECAST, TOKENS
 from costmeter.core.errors import CostmeterError, InputError
 from costmeter.core.periods import parse_instant, zone
 from costmeter.services.add_budget import NewBudget
+from costmeter.web.local_time import read_instant
 
 FIELDS = ("account", "budget", "amount", "unit", "per", "where", "at", "forecast", "stops", "timezone", "from", "to",
           "channels")  # fmt: skip
 MONEY = "money"
-_LOCAL = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?", re.ASCII)
 
 
 def empty_form(account: str | None, timezone: str) -> dict[str, str]:
@@ -98,16 +98,4 @@ def _shown(text: str | None, timezone: str) -> str:
 
 
 def _instant(text: str, timezone: str, field: str) -> datetime | None:
-    """An instant on the clock of a time zone, or in RFC 3339; a time that the clock has twice or never is refused."""
-    if not text:
-        return None
-    if not _LOCAL.fullmatch(text):
-        return parse_instant(text, field)
-    try:
-        local = datetime.fromisoformat(text)
-    except ValueError:
-        raise InputError(field, text, "is no time of any day") from None
-    found = {local.replace(tzinfo=zone(timezone), fold=fold).astimezone(UTC) for fold in (0, 1)}
-    if len(found) > 1:
-        raise InputError(field, text, f"the clock of {timezone} has it twice or never; choose another")
-    return parse_instant(found.pop(), field)
+    return read_instant(text, field, timezone) if text else None

@@ -19,7 +19,7 @@ from costmeter.store.scope import read_filters
 from costmeter.web.access import visitor_of
 from costmeter.web.addresses import Value, address
 from costmeter.web.exploring import where_within
-from costmeter.web.filters import LISTED
+from costmeter.web.filters import LISTED, accounts_to_choose
 from costmeter.web.intervals import Interval, presets
 from costmeter.web.route import PageRoute
 from costmeter.web.site import site_of
@@ -87,7 +87,7 @@ def calls(request: Request) -> Response:
     visitor, site = visitor_of(request), site_of(request)
     grant, query, now = visitor.grant, request.query_params, site.now()
     with site.reading() as connection:
-        seen = accounts.listed(connection, grant.accounts, limit=None if grant.accounts else LISTED + 1)
+        seen = accounts_to_choose(connection, grant)
         account = _account(connection, grant, query.get("account") or None, seen)
         listing = Listing.of(query, grant, account)
         found = _page_of(connection, listing) if account else Paged((), None, None)
@@ -98,7 +98,7 @@ def calls(request: Request) -> Response:
         listing=listing,
         account=account,
         accounts=[one.account for one in seen] if len(seen) <= LISTED else (),
-        has_accounts=bool(seen),
+        has_accounts=bool(seen) or grant.projects is not None,
         calls=[call_shape(call) for call in found.calls],
         older=found.older and listing.path({"before": found.older}),
         newer=found.newer and listing.path({"after": found.newer}),

@@ -17,7 +17,7 @@ from costmeter.reports.explore_chart import TIMES
 from costmeter.store import accounts
 from costmeter.store.accounts import Account
 from costmeter.web.addresses import Value, address
-from costmeter.web.filters import LISTED, meant_account, meant_currency
+from costmeter.web.filters import LISTED, accounts_to_choose, meant_account, meant_currency, zones_to_choose
 from costmeter.web.intervals import Interval, days_of, presets, within
 
 BY = ("day", "model")  # where nothing else is asked for
@@ -151,7 +151,7 @@ def exploring(connection: Connection, grant: Grant, asked: Asked, now: datetime)
 
     Raises ForbiddenError for what the reader may not see, InputError and NotFoundError for what is no such thing.
     """
-    seen = accounts.listed(connection, grant.accounts, limit=None if grant.accounts else LISTED + 1)
+    seen = accounts_to_choose(connection, grant)
     account = meant_account(grant, asked.account, seen)
     where = where_within(grant, asked.where)
     mine = [accounts.get(connection, account)] if account is not None else accounts.listed(connection, grant.accounts)
@@ -168,7 +168,7 @@ def exploring(connection: Connection, grant: Grant, asked: Asked, now: datetime)
     choices = Choices(
         accounts=[one.account for one in seen] if len(seen) <= LISTED else (),
         currencies=sorted({one.currency for one in mine}),
-        timezones=sorted({"UTC", "Asia/Shanghai", timezone, *(one.timezone for one in mine)}),
+        timezones=zones_to_choose(grant, timezone, mine),
         tags=_tags(connection, in_scope, scope.where.get("project"), by),
         presets=presets(now, timezone, billing_zone),
         days=days_of(scope.interval(billing_zone), now, timezone),

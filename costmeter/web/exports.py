@@ -25,7 +25,7 @@ from costmeter.exports.spreadsheet import PRESETS
 from costmeter.reports.asked import scope_within
 from costmeter.store import accounts
 from costmeter.web.access import Visitor, visitor_of
-from costmeter.web.filters import LISTED
+from costmeter.web.filters import LISTED, accounts_to_choose
 from costmeter.web.headers import SAFE
 from costmeter.web.route import PageRoute, status_of
 from costmeter.web.site import Site, site_of
@@ -96,7 +96,7 @@ def _form(request: Request, visitor: Visitor, wanted: Wanted, error: CostmeterEr
 
 def choices_of(connection: Connection, grant: Grant, now: datetime) -> Choices:
     """What somebody may choose from."""
-    seen = accounts.listed(connection, grant.accounts, limit=None if grant.accounts else LISTED + 1)
+    seen = accounts_to_choose(connection, grant)
     names = [one.account for one in seen] if len(seen) <= LISTED else []
     return Choices(names, grant.accounts is None, month_before(month_of(now, accounts.shared_zone(seen))))
 

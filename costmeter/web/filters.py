@@ -67,7 +67,7 @@ def filters_of(connection: Connection, grant: Grant, asked: Asked, now: datetime
 
     Raises ForbiddenError for what the reader may not see, InputError and NotFoundError for what is no such thing.
     """
-    seen = accounts.listed(connection, grant.accounts, limit=None if grant.accounts else LISTED + 1)
+    seen = accounts_to_choose(connection, grant)
     account = meant_account(grant, asked.account, seen)
     project = meant_project(grant, asked.project)
     mine = [accounts.get(connection, account)] if account is not None else accounts.listed(connection, grant.accounts)
@@ -89,11 +89,25 @@ def filters_of(connection: Connection, grant: Grant, asked: Asked, now: datetime
         accounts=[one.account for one in seen] if len(seen) <= LISTED else (),
         currencies=sorted({one.currency for one in mine}),
         projects=sorted(grant.projects or ()),
-        timezones=sorted({"UTC", "Asia/Shanghai", timezone, *(one.timezone for one in mine)}),
+        timezones=zones_to_choose(grant, timezone, mine),
         has_all_accounts=grant.accounts is None,
         today=today.isoformat(),
     )
     return Filters(view, choices)
+
+
+def accounts_to_choose(connection: Connection, grant: Grant) -> list[Account]:
+    """The accounts that a reader is told to choose from, at most LISTED + 1; who sees some projects of all accounts is
+    told none."""
+    if grant.accounts is None and grant.projects is not None:
+        return []
+    return accounts.listed(connection, grant.accounts, limit=None if grant.accounts else LISTED + 1)
+
+
+def zones_to_choose(grant: Grant, timezone: str, mine: Sequence[Account]) -> list[str]:
+    """The time zones that a reader is told to choose from: those of their accounts among them."""
+    own = () if grant.projects is not None else (one.timezone for one in mine)
+    return sorted({"UTC", "Asia/Shanghai", timezone, *own})
 
 
 def meant_account(grant: Grant, asked: str | None, seen: Sequence[Account]) -> str | None:

@@ -16,9 +16,9 @@ from costmeter.core.periods import (
     parse_instant,
     zone,
 )
+from costmeter.web.days import FIRST, LAST
 
 _DAY = len("YYYY-MM-DD")
-_FIRST, _LAST = date(1900, 1, 1), date(9000, 1, 1)  # that have an instant in every time zone, with days beside them
 
 
 class Interval(NamedTuple):
@@ -89,6 +89,6 @@ def _edge(text: str | None, name: str, timezone: str) -> Period:
         day = date.fromisoformat(text)
     except ValueError:
         day = date.min
-    if day.isoformat() != text or not _FIRST <= day <= _LAST:
+    if day.isoformat() != text or not FIRST <= day <= LAST:
         raise InputError(name, text, "write a day as YYYY-MM-DD, or an RFC 3339 instant such as 2025-03-01T16:30:00Z")
     return day_period(day, timezone)

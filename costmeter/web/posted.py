@@ -21,20 +21,23 @@ class Posted:
     def __init__(self, reading: Callable[[], AbstractContextManager[Connection]]) -> None:
         self._reading, self._lock = reading, Lock()
         self._known: dict[tuple[str, ...] | None, tuple[float, str]] = {}
+        self.streams = 0  # that tell of it now; counted by the event loop alone
 
     def mark(self, names: Collection[str] | None) -> str:
         """A text that is another one once something was posted to these accounts; None is all there are.
 
-        It may be that of EVERY seconds ago: a page that is made after it holds all that it stands for.
+        It may be that of EVERY seconds ago, or older while another looks: a page that is made after it holds all that
+        it stands for.
         """
         asked = None if names is None else tuple(sorted(names))
+        known = self._known.get(asked)
+        if known is not None and (time.monotonic() - known[0] < EVERY or self._lock.locked()):
+            return known[1]
         with self._lock:
-            read_at, mark = self._known.get(asked, (-EVERY, ""))
             began = time.monotonic()
-            if began - read_at >= EVERY:
-                with self._reading() as connection:
-                    mark = str(accounts.count_facts(connection, asked))
-                if len(self._known) >= _KEPT:
-                    self._known.clear()
-                self._known[asked] = (began, mark)
+            with self._reading() as connection:
+                mark = str(accounts.count_facts(connection, asked))
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            self._known[asked] = (began, mark)
             return mark

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from sqlalchemy import Connection
 
 from costmeter.core.access import Grant
+from costmeter.core.errors import InputError
 from costmeter.core.periods import parse_instant, zone
 from costmeter.reports.quarantine import item_report, items_report, open_report
 from costmeter.reports.shapes import item_shape
@@ -65,24 +66,32 @@ def listed(
 
 
 @router.get("/quarantine/outcome")
-def outcome(request: Request, *, items: str = "", at: Text = None, timezone: Text = None) -> Response:
+def outcome(
+    request: Request, *, items: str = "", at: Text = None, account: Text = None, timezone: Text = None
+) -> Response:
     """What became of items that were just replayed or discarded: of those named, or of all that `at` decided on."""
     visitor, site = visitor_of(request), site_of(request)
     grant = visitor.grant
-    name = None if items else listed_account(grant, None)
+    name, named = None if items else listed_account(grant, account or None), items.split()
+    if len(named) > MOST_TOLD:
+        raise InputError("items", len(named), f"name at most {MOST_TOLD}")
     shown_zone = timezone or "UTC"
     zone(shown_zone)
     with site.reading() as connection:
         if items:
-            found = own_items(connection, grant, items.split())
+            found = own_items(connection, grant, named)
         else:
-            found = [] if at is None else quarantine.decided_at(connection, parse_instant(at, "at"), name)
+            found = (
+                []
+                if at is None
+                else quarantine.decided_at(connection, parse_instant(at, "at"), name, limit=MOST_TOLD + 1)
+            )
     return page(
         request,
         "quarantine_outcome",
         visitor=visitor,
         items=[item_shape(one) for one in found[:MOST_TOLD]],
-        left_out=max(len(found) - MOST_TOLD, 0),
+        has_more=len(found) > MOST_TOLD,
         timezone=shown_zone,
     )
 

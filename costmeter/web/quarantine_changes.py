@@ -46,6 +46,8 @@ def replay(request: Request, form: Form) -> Response:
     event_id, now = form.get("event_id", "").strip() or None, site.now()
     try:
         check_change(request, visitor, form)
+        if asked["all"] and event_id is not None:
+            raise InputError("event_id", event_id, "gives one conflict an id of its own; choose that item alone")
         with site.reading() as connection:
             if asked["all"]:
                 chosen = _all_refused(connection, visitor, asked)[:MOST_ALL]
@@ -63,7 +65,9 @@ def replay(request: Request, form: Form) -> Response:
         )
     except CostmeterError as error:
         return _replay_form(request, visitor, asked, form, error)
-    told = {"at": format_instant(now)} if asked["all"] else {"items": " ".join(asked["items"])}
+    told = {"items": " ".join(asked["items"]), "at": None, "account": None}
+    if asked["all"]:
+        told = {"items": None, "at": format_instant(now), "account": asked["account"]}
     return done(OUTCOME, "replayed", **told)
 
 
@@ -99,7 +103,7 @@ def _some(names: Names) -> Names:
 
 
 def _all_refused(connection: Connection, visitor: Visitor, asked: Mapping[str, Any]) -> list[Item]:
-    return refused_items(connection, listed_account(visitor.grant, asked["account"]))
+    return refused_items(connection, listed_account(visitor.grant, asked["account"]), limit=MOST_ALL + 1)
 
 
 def _replay_form(
@@ -126,7 +130,7 @@ def _replay_form(
         form=filled(form),
         sent=[item_shape(item) for item in sent[:MOST]],
         count=min(len(sent), MOST_ALL),
-        left_out=max(len(sent) - MOST_ALL, 0),
+        has_more=len(sent) > MOST_ALL,
         unsent=_shapes(found, sent),
         is_conflict=len(sent) == 1 and sent[0].kind == CONFLICT,
     )

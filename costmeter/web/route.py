@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from costmeter.core.errors import (
@@ -63,6 +63,8 @@ class PageRoute(APIRoute):
                 return _error(request, status_of(error), str(error))
             except HTTPException as error:
                 return _error(request, error.status_code, str(error.detail))
+            except DataError as error:
+                return _error(request, 422, f"the database refuses a value of the address: {error.orig}")
             except SQLAlchemyError as error:
                 log.error("a page failed: %s", getattr(error, "orig", None) or error)
                 return _error(request, 503, "")

@@ -52,6 +52,6 @@ def page_number(text: str | None) -> int:
     """Which page of a list is asked for, from 1 on."""
     if not text:
         return 1
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST_PAGES):
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= MOST_PAGES):
         raise InputError("page", text, f"write a whole number from 1 to {MOST_PAGES}")
     return int(text)

@@ -162,8 +162,9 @@ def test_every_link_of_an_alert_of_a_budget_leads_to_its_page(browser: Browser, 
 
 
 def test_deliveries_and_channels_are_told_without_secrets(
-    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    budgeted: Pages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    browser = budgeted.browser(budgeted.key("admin"))
     monkeypatch.setenv("COSTMETER_CHANNELS", str(channels_file(tmp_path)))
     page = browser.get("/alerts", params={"account": "shop"}).text
     seen = Read(page)

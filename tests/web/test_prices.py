@@ -168,7 +168,9 @@ def test_a_quote_is_the_apis(browser: Browser, api: httpx.Client, seed: int) -> 
     said = {"model": model, "completed_at": format_instant(instant), "usage": usage, "currency": currency}
     told = api.post("/v1/quote", json=said).json()
     *lines, total = seen.body("quote-table")
-    assert [row[1:] for row in lines] == [[str(one["quantity"]), one["rate"], one["amount"]] for one in told["lines"]]
+    assert [row[1:] for row in lines] == [
+        [str(one["quantity"]), f"{one['rate']} per {one['per']}", one["amount"]] for one in told["lines"]
+    ]
     assert total[-1] == seen.amount("quote") == told["total"]
 
 
