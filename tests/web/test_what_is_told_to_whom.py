@@ -21,7 +21,7 @@ __all__ = ["own"]
 
 @pytest.mark.parametrize("path", ["/", "/explore", "/calls", "/operations", "/statements/exports"])
 def test_a_key_of_projects_is_told_of_no_account(site: Pages, path: str) -> None:
-    browser = site.browser(site.key("read", projects=["search"]))
+    browser = site.browser(site.key("read", projects=["nothing"]))
     answer = browser.get(path)
     assert answer.status_code == 200, answer.text
     for name in ("labs", "shop", "beijing", "3 accounts", "2 accounts"):
@@ -34,7 +34,8 @@ def test_streams_are_so_many_and_leave_the_others_room(own: Pages, monkeypatch: 
     monkeypatch.setattr(live, "MOST", 1)
     browser, other = own.browser(own.key("read")), own.browser(own.key("read"))
     with browser.stream("GET", "/live") as first:
-        assert next(first.iter_lines()).startswith("retry")
+        lines = first.iter_lines()
+        assert next(lines).startswith("retry")
         assert other.get("/live").status_code == 204
         assert other.get("/").status_code == 200
 
