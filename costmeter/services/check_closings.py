@@ -15,8 +15,9 @@ from costmeter.services.close_month import sha256
 from costmeter.store import closings, detached, journal
 from costmeter.store.accounts import Account
 from costmeter.store.closings import Closing
-from costmeter.store.statements import opening_balance, read_usage
+from costmeter.store.statements import opening_balance
 from costmeter.store.tables import EntryRow
+from costmeter.store.usage import usage_of_charges
 
 
 def closing_findings(connection: Connection, account: Account, *, full: bool) -> Iterator[str]:
@@ -55,7 +56,7 @@ def _numbers(connection: Connection, account: str, closing: Closing, manifest: d
 def _charges(connection: Connection, account: str, closing: Closing, manifest: dict[str, Any]) -> Iterator[str]:
     if detached.detached_months(connection, [account]):
         return  # what is away cannot be summed
-    own = [one.sums for one in read_usage(connection, account, closing.month) if one.adjusts is None]
+    own = [one.sums for one in usage_of_charges(connection, account, closing.month) if one.adjusts is None]
     found = {name: format_amount(sum(sums[name] for sums in own)) for name in ("cost", *PARTS)}
     if found != manifest["deductions"]:
         yield f"{closing.month} was closed with {manifest['deductions']}, its charges give {found}"

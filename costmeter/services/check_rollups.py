@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from heapq import merge
 from itertools import groupby
@@ -16,13 +16,15 @@ from costmeter.core.ledger import GRANTED, OVERDRAFT, TOPPED_UP, UNTRACKED, USAG
 from costmeter.store import freezes, rollups
 from costmeter.store.accounts import Account
 from costmeter.store.checkpoints import START
-from costmeter.store.rollups import Slot
+from costmeter.store.rollups import SUMS, Slot
 from costmeter.store.tables import DayRow, EntryRow, LineRow, QuarterRow
 from costmeter.store.types import join_halves, sum_halves
 
 # Which journal account says what a rollup's amount must be, and by which sign.
 _JOURNAL = {"cost": (USAGE_COST, 1), "granted": (GRANTED, -1), "topped_up": (TOPPED_UP, -1)}
 _JOURNAL |= {"overdraft": (OVERDRAFT, -1), "untracked": (UNTRACKED, -1)}
+Sums = Sequence[int | None]
+Row = tuple[Slot, Sums]
 _BOOKED = (
     select(EntryRow.billing_month, LineRow.journal_account, *sum_halves(LineRow.amount))
     .join(LineRow, and_(LineRow.account == EntryRow.account, LineRow.seq == EntryRow.seq))
@@ -58,7 +60,7 @@ def _rows_that_differ(connection: Connection, account: Account, month: str) -> I
     def quarters() -> Iterator[tuple[Slot, list[int]]]:
         for slot, sums in rollups.of_charges(connection, account.account, month):
             rollups.add_to_day(days, slot, sums, account.timezone)
-            yield slot, sums
+            yield slot, sums[: len(SUMS)]
 
     kept = rollups.kept(connection, QuarterRow, account.account, month)
     yield from _differences(QuarterRow.__tablename__, kept, quarters())
@@ -66,22 +68,26 @@ def _rows_that_differ(connection: Connection, account: Account, month: str) -> I
     yield from _differences(DayRow.__tablename__, kept, sorted(days.items()))
 
 
-def _differences(
-    name: str, kept: Iterable[tuple[Slot, list[int]]], fresh: Iterable[tuple[Slot, list[int]]]
-) -> Iterator[str]:
-    """What differs between two rollups that both come in order of time."""
+def _differences(name: str, kept: Iterable[Row], fresh: Iterable[Row]) -> Iterator[str]:
+    """What differs between two rollups that both come in order of time; what a row does not have is not compared."""
     rows = merge(_of_side(0, kept), _of_side(1, fresh), key=itemgetter(0))
     for _, found in groupby(rows, key=itemgetter(0)):
-        at_once: tuple[dict[Slot, list[int]], dict[Slot, list[int]]] = ({}, {})
+        at_once: tuple[dict[Slot, Sums], dict[Slot, Sums]] = ({}, {})
         for _, side, slot, sums in found:
             at_once[side][slot] = sums
         for slot in sorted(at_once[0].keys() | at_once[1].keys()):
             is_kept, must_be = (one.get(slot) for one in at_once)
-            if is_kept != must_be:
+            if not _same(is_kept, must_be):
                 yield f"{name} has {is_kept} in {tuple(slot)}, its charges give {must_be}"
 
 
-def _of_side(side: int, rows: Iterable[tuple[Slot, list[int]]]) -> Iterator[tuple[int | str, int, Slot, list[int]]]:
+def _same(kept: Sums | None, must_be: Sums | None) -> bool:
+    if kept is None or must_be is None:
+        return kept is must_be
+    return all(one is None or one == other for one, other in zip(kept, must_be, strict=True))
+
+
+def _of_side(side: int, rows: Iterable[Row]) -> Iterator[tuple[int | str, int, Slot, Sums]]:
     return ((slot.at, side, slot, sums) for slot, sums in rows)
 
 

@@ -78,7 +78,7 @@ def close_month(
 def _close(connection: Connection, account: Account, month: str, decision: Decision, now: datetime) -> Closing:
     _fold_in_canonical_order(connection, account, month, decision, now)
     folded = accounts.get(connection, account.account)
-    statement = read_statement(connection, folded, month, now)
+    statement = read_statement(connection, folded, month, now, is_closing=True)
     closing = _sealed(connection, folded, statement, decision, account.version + 1)
     closings.add(connection, account.account, closing)
     change = {"sha256": closing.sha256, "last_seq": closing.last_seq, "blockers": closing.blockers}

@@ -60,11 +60,21 @@ class QuarterRow(_Rollup, Table):
 
 
 class DayRow(_Rollup, Table):
-    """Charges of calls completed on one day of the account's time zone, written YYYY-MM-DD."""
+    """Charges of calls completed on one day of the account's time zone, written YYYY-MM-DD.
+
+    Days also have the cost of each token meter, which statements ask for. Where it is null the row was begun before
+    migration 0013: what is added to it stays null, and until `costmeter db rebuild` the charges tell.
+    """
 
     __tablename__ = "rollup_day"
 
     day: Mapped[str] = mapped_column(String(10), primary_key=True, sort_order=-2)
+    cost_cache_hit_high: Mapped[int | None]
+    cost_cache_hit_low: Mapped[int | None]
+    cost_cache_miss_high: Mapped[int | None]
+    cost_cache_miss_low: Mapped[int | None]
+    cost_output_high: Mapped[int | None]
+    cost_output_low: Mapped[int | None]
 
 
 UNPRICED = text("unpriced <> 0")

@@ -43,6 +43,8 @@ STATES: Mapping[str, ColumnElement[bool]] = {
 }
 COUNTS = ("calls", *STATES, *TOKENS)  # what a row sums in one column; an amount takes two
 SUMS = (*COUNTS, *AMOUNTS)
+METER_COSTS = ("cost_cache_hit", "cost_cache_miss", "cost_output")  # what only days have besides
+DAY_SUMS = (*SUMS, *METER_COSTS)
 CHUNK = 10_000  # rows that are in memory at once
 Table = type[QuarterRow] | type[DayRow]
 
@@ -78,14 +80,15 @@ class Rollup:
             sign * usage[0], sign * usage[1], sign * usage[2], sign * usage[3],
             charge["cost"] or 0, charge["granted"], charge["topped_up"], charge["overdraft"], charge["untracked"],
             charge["cache_savings"], charge["off_peak_savings"],
+            charge["cost_cache_hit"] or 0, charge["cost_cache_miss"] or 0, charge["cost_output"] or 0,
         )  # fmt: skip
         sums = self._sums.get(slot)
         self._sums[slot] = list(added) if sums is None else [a + b for a, b in zip(sums, added, strict=True)]
 
     def write(self, batch: Batch, account: str, timezone: str) -> None:
         """Put into the batch what was added, in both grains."""
-        batch.add_up(QuarterRow, _rows(account, self._sums, "quarter"))
-        batch.add_up(DayRow, _rows(account, by_day(self._sums, timezone), "day"))
+        batch.add_up(QuarterRow, _rows(account, self._sums, QuarterRow))
+        batch.add_up(DayRow, _rows(account, by_day(self._sums, timezone), DayRow))
         self._sums = {}
 
 
@@ -117,8 +120,8 @@ def rebuild(connection: Connection, account: str, timezone: str) -> None:
         while quarters := dict(islice(summed, CHUNK)):
             for slot, sums in quarters.items():
                 add_to_day(days, slot, sums, timezone)
-            _write(connection, QuarterRow, _rows(account, quarters, "quarter"))
-        _write(connection, DayRow, _rows(account, days, "day"))
+            _write(connection, QuarterRow, _rows(account, quarters, QuarterRow))
+        _write(connection, DayRow, _rows(account, days, DayRow))
 
 
 def _write(connection: Connection, table: Table, rows: Iterator[dict[str, Any]]) -> None:
@@ -134,7 +137,7 @@ def months(connection: Connection, account: str) -> list[str]:
 
 
 def of_charges(connection: Connection, account: str, month: str) -> Iterator[tuple[Slot, list[int]]]:
-    """What the rollup by quarter hours of a billing month must be, by the charges themselves; in order of time."""
+    """DAY_SUMS of each quarter hour of a billing month, by the charges themselves; in order of time."""
     asked = {"of_account": account, "in_month": month}
     rows = connection.execute(_of_charges(connection.dialect.name), asked, execution_options={"yield_per": CHUNK})
     for row in rows:
@@ -147,7 +150,7 @@ def _of_charges(dialect: str) -> Select[*tuple[Any, ...]]:
     keys = (quarter(dialect), EventRow.project, EventRow.api_key, EventRow.model, ChargeRow.band)
     named: list[ColumnElement[Any]] = [key.label(f"key_{number}") for number, key in enumerate(keys)]
     return (
-        select(*named, *charge_sums())
+        select(*named, *charge_sums(DAY_SUMS))
         .join(EventRow, of_one_event(ChargeRow, EventRow))
         .where(ChargeRow.account == bindparam("of_account"), ChargeRow.billing_month == bindparam("in_month"))
         .group_by(*named)
@@ -155,39 +158,53 @@ def _of_charges(dialect: str) -> Select[*tuple[Any, ...]]:
     )
 
 
-def charge_sums() -> list[ColumnElement[int]]:
-    """What `exact_sums` makes SUMS of, for charges joined with their events."""
+def charge_sums(sums: Sequence[str] = SUMS) -> list[ColumnElement[int]]:
+    """What `exact_sums` makes SUMS or DAY_SUMS of, for charges joined with their events."""
     counts = [func.sum(ChargeRow.sign), *(func.sum(case((s, ChargeRow.sign), else_=0)) for s in STATES.values())]
     halves = [half for name in TOKENS for half in sum_halves(getattr(EventRow, name) * ChargeRow.sign)]
-    return [*counts, *halves, *(half for name in AMOUNTS for half in sum_halves(getattr(ChargeRow, name)))]
+    amounts = (half for name in sums[len(COUNTS) :] for half in sum_halves(getattr(ChargeRow, name)))
+    return [*counts, *halves, *amounts]
 
 
 def exact_sums(row: Sequence[Any]) -> list[int]:
-    """SUMS of a row that has counts as they are, and tokens and amounts in halves."""
+    """The sums of a row that has counts as they are, and tokens and amounts in halves."""
     plain = len(STATES) + 1
     halves = [join_halves(*row[first : first + 2]) for first in range(plain, len(row), 2)]
     return [*(int(count or 0) for count in row[:plain]), *halves]
 
 
-def kept(connection: Connection, table: Table, account: str, month: str) -> Iterator[tuple[Slot, list[int]]]:
-    """The rollup of a billing month as it is kept, in order of time."""
+def kept(connection: Connection, table: Table, account: str, month: str) -> Iterator[tuple[Slot, list[int | None]]]:
+    """The rollup of a billing month as it is kept, in order of time; None is what a row does not have."""
     keys = len(Slot._fields) - 1
     first = keys + len(COUNTS)
     asked = {"of_account": account, "in_month": month}
     for row in connection.execute(_kept(table), asked, execution_options={"yield_per": CHUNK}):
-        amounts = (join_halves(*row[half : half + 2]) for half in range(first, len(row), 2))
+        amounts = (_joined(*row[half : half + 2]) for half in range(first, len(row), 2))
         yield Slot(month, *row[:keys]), [*row[keys:first], *amounts]
+
+
+def _joined(high: int | None, low: int | None) -> int | None:
+    return None if high is None else join_halves(high, low)
 
 
 @cache
 def _kept(table: Table) -> Select[*tuple[Any, ...]]:
-    grain = "quarter" if table is QuarterRow else "day"
-    keys = (getattr(table, grain), table.project, table.api_key, table.model, table.band)
-    halves = [getattr(table, f"{name}_{half}") for name in AMOUNTS for half in ("high", "low")]
+    keys = (getattr(table, grain(table)), table.project, table.api_key, table.model, table.band)
+    halves = [getattr(table, f"{name}_{half}") for name in sums_of(table)[len(COUNTS) :] for half in ("high", "low")]
     query = select(*keys, *(getattr(table, name) for name in COUNTS), *halves)
     return query.where(table.account == bindparam("of_account"), table.billing_month == bindparam("in_month")).order_by(
         keys[0]
     )
+
+
+def sums_of(table: Table) -> Sequence[str]:
+    """What a row of this table sums."""
+    return DAY_SUMS if table is DayRow else SUMS
+
+
+def grain(table: Table) -> str:
+    """The column that says of which time a row of this table is."""
+    return "day" if table is DayRow else "quarter"
 
 
 def quarter(dialect: str, at: Any = ChargeRow.completed_at) -> ColumnElement[int]:
@@ -209,13 +226,14 @@ def last_days(connection: Connection, names: Collection[str], since: datetime) -
     return {name: day for name, day in connection.execute(query)}  # noqa: C416  a row is no pair for dict()
 
 
-def _rows(account: str, sums: Mapping[Slot, Sequence[int]], grain: str) -> Iterator[dict[str, Any]]:
+def _rows(account: str, sums: Mapping[Slot, Sequence[int]], table: Table) -> Iterator[dict[str, Any]]:
+    amounts = sums_of(table)[len(COUNTS) :]
     for slot, values in sums.items():
         month, at, *texts = slot
-        row = {"account": account, "billing_month": month, grain: at, "slot": digest(texts)}
+        row = {"account": account, "billing_month": month, grain(table): at, "slot": digest(texts)}
         row |= zip(("project", "api_key", "model", "band"), texts, strict=True)
         row |= zip(COUNTS, values, strict=False)
-        for name, amount in zip(AMOUNTS, values[len(COUNTS) :], strict=True):
+        for name, amount in zip(amounts, values[len(COUNTS) :], strict=False):  # quarter hours have fewer
             row[f"{name}_high"], row[f"{name}_low"] = split_halves(amount)
         yield row
 

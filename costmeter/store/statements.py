@@ -4,40 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, func, select
+from sqlalchemy import Connection, Select, and_, func, select
 
 from costmeter.core.errors import FrozenError
 from costmeter.core.ledger import CORRECTION, GRANTED, OVERDRAFT, TOPPED_UP
 from costmeter.core.money import format_amount
 from costmeter.core.periods import format_instant, month_period
-from costmeter.core.statements import METERS, Pair, Statement, Usage
+from costmeter.core.statements import Pair, Statement, Usage
 from costmeter.store import corrections, credits, imported
 from costmeter.store.accounts import Account
 from costmeter.store.credits import BookedCredit
-from costmeter.store.events import of_one_event
 from costmeter.store.imported import ImportedCost, ImportedUsage
-from costmeter.store.rollups import STATES, SUMS, charge_sums, exact_sums
+from costmeter.store.rollups import STATES
 from costmeter.store.scope import Scope
 from costmeter.store.sums import read_sums
-from costmeter.store.tables import ChargeRow, EntryRow, EventRow, ExpiryRow, LineRow
+from costmeter.store.tables import EntryRow, ExpiryRow, LineRow
 from costmeter.store.types import join_halves, sum_halves
 from costmeter.store.uncounted import count_uncounted
-
-_KEYS = (ChargeRow.adjusts, EventRow.project, EventRow.api_key, EventRow.model, ChargeRow.band)
-_METER_COSTS = tuple(cost for _, cost in METERS.values())
+from costmeter.store.usage import usage_of_charges, usage_of_month
 
 
-def read_statement(connection: Connection, account: Account, month: str, now: datetime) -> Statement:
-    """The statement of a month as it stands.
+def read_statement(
+    connection: Connection, account: Account, month: str, now: datetime, *, is_closing: bool = False
+) -> Statement:
+    """The statement of a month as it stands, from the rollups; that which a month is closed with, from its charges.
 
     Raises FrozenError where the journal and the charges do not agree, DetachedError where charges are detached.
     """
     scope = Scope.checked(month=month, account=account.account)
     in_scope = scope.accounts(connection)
-    usage = read_usage(connection, account.account, month)
+    if is_closing:
+        usage = usage_of_charges(connection, account.account, month)
+    else:
+        usage = usage_of_month(connection, account, month)
     moved = _moved(connection, account.account, month)
     booked = _booked(connection, account.account, month)
     movements = _movements(moved, _paid(usage), booked)
@@ -97,31 +98,6 @@ def moved_by_month(connection: Connection, account: str, first: str) -> dict[str
     for name, high, low, month in connection.execute(lines.group_by(LineRow.journal_account, EntryRow.billing_month)):
         found.setdefault(month, {})[name] = join_halves(high, low)
     return {month: _pair(sums) for month, sums in found.items()}
-
-
-def read_usage(connection: Connection, account: str, month: str) -> list[Usage]:
-    """The charges that were booked in a billing month, summed by everything that a statement asks for."""
-    found = []
-    for row in connection.execute(_usage_query(), {"of_account": account, "in_month": month}):
-        sums = row[len(_KEYS) :]
-        plain = len(sums) - 2 * len(_METER_COSTS)
-        costs = [join_halves(*sums[first : first + 2]) for first in range(plain, len(sums), 2)]
-        named = dict(zip(SUMS, exact_sums(sums[:plain]), strict=True))
-        adjusts, project, api_key, model, band = row[: len(_KEYS)]
-        found.append(Usage(adjusts, project, api_key, model, band, named | dict(zip(_METER_COSTS, costs, strict=True))))
-    return found
-
-
-@cache
-def _usage_query() -> Select[*tuple[Any, ...]]:
-    named = [key.label(f"key_{number}") for number, key in enumerate(_KEYS)]
-    costs = [half for name in _METER_COSTS for half in sum_halves(getattr(ChargeRow, name))]
-    return (
-        select(*named, *charge_sums(), *costs)
-        .join(EventRow, of_one_event(ChargeRow, EventRow))
-        .where(ChargeRow.account == bindparam("of_account"), ChargeRow.billing_month == bindparam("in_month"))
-        .group_by(*named)
-    )
 
 
 def _lines() -> Select[*tuple[Any, ...]]:

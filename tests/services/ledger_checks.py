@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from costmeter.core.money import format_amount
 from costmeter.core.periods import zone
+from costmeter.core.statements import Usage
 from costmeter.reports.spend import spend_report
 from costmeter.services.check_budgets import budget_findings
 from costmeter.services.check_rollups import rollup_findings
@@ -28,8 +30,13 @@ from costmeter.store.tables import (
     QuarantineRow,
     Table,
 )
+from costmeter.store.usage import usage_of_charges
 from tests.make import rows, splits
 from tests.services.ledger_model import EDGES, MARCH, START, Call, Model, in_canonical_order
+
+
+def by_key(usage: Sequence[Usage]) -> dict[tuple[str | None, ...], Mapping[str, int]]:
+    return {one[:-1]: one.sums for one in usage}
 
 
 class LedgerChecks(RuleBasedStateMachine):
@@ -108,6 +115,9 @@ class LedgerChecks(RuleBasedStateMachine):
         with reading(self.engine) as connection:
             account = accounts.get(connection, self.account)
             found = [read_statement(connection, account, month, self.now) for month in (MARCH, "2025-04", "2025-05")]
+            for one in found:
+                charged = usage_of_charges(connection, self.account, one.month)
+                assert by_key(one.usage) == by_key(charged), one.month
             moved = [read_movements(connection, account, one.month) for one in found]
             closing = closings.get(connection, self.account, MARCH)
         assert moved == [(one.opening, one.movements) for one in found]

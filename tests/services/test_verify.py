@@ -175,6 +175,9 @@ TAMPERINGS = {
     "a rollup counts a call too many": Tampering(
         "UPDATE rollup_day SET calls = calls + 1 WHERE account = 'default'", 6, "its charges give"
     ),
+    "a rollup has another cost of a meter": Tampering(
+        "UPDATE rollup_day SET cost_output_low = cost_output_low + 1 WHERE account = 'default'", 6, "its charges give"
+    ),
     "a rollup names another project": Tampering(
         "UPDATE rollup_quarter SET project = 'x' WHERE account = 'default'", 6, "rollup_quarter has None in"
     ),
