@@ -24,11 +24,24 @@ SELECT n, decode(lpad(to_hex(n), 32, '0'), 'hex') AS event_key, md5('r' || n) AS
   (random() * 200)::bigint * 64 AS hit, 1 + (random() * 8000)::bigint AS miss, 1 + (random() * 4000)::bigint AS output
 FROM generate_series(1, :calls) n
 """
+# By the tariffs of the price book: rates in 10^-12 USD a token, off-peak the same for both models.
 _PRICED = """
-ALTER TABLE made ADD band text, ADD cost_hit bigint, ADD cost_miss bigint, ADD cost_output bigint;
-UPDATE made SET band = 'standard', cost_hit = hit * 70000, cost_miss = miss * 270000, cost_output = output * 1100000;
-UPDATE made SET band = 'off_peak', cost_hit = cost_hit / 2, cost_miss = cost_miss / 2, cost_output = cost_output / 2
-WHERE (completed_at AT TIME ZONE 'UTC')::time >= '16:30' OR (completed_at AT TIME ZONE 'UTC')::time < '00:30'
+CREATE UNLOGGED TABLE priced AS
+SELECT made.*, tariff, hit * rate_hit AS cost_hit, miss * rate_miss AS cost_miss,
+  output * rate_output AS cost_output, hit * (rate_miss - rate_hit) AS cache_savings,
+  hit * (full_hit - rate_hit) + miss * (full_miss - rate_miss) + output * (full_output - rate_output)
+    AS off_peak_savings
+FROM (SELECT *, CASE WHEN (completed_at AT TIME ZONE 'UTC')::time >= '16:30'
+  OR (completed_at AT TIME ZONE 'UTC')::time < '00:30' THEN 'off_peak' ELSE 'standard' END AS band FROM made) AS made
+JOIN (VALUES
+  ('deepseek-chat', 'deepseek-v3/2025-02-26', 70000::bigint, 270000::bigint, 1100000::bigint),
+  ('deepseek-reasoner', 'deepseek-r1/2025-02-26', 140000, 550000, 2190000)
+) AS full_rates (model, tariff, full_hit, full_miss, full_output) USING (model)
+JOIN LATERAL (SELECT CASE band WHEN 'standard' THEN full_hit ELSE 35000 END AS rate_hit,
+  CASE band WHEN 'standard' THEN full_miss ELSE 135000 END AS rate_miss,
+  CASE band WHEN 'standard' THEN full_output ELSE 550000 END AS rate_output) AS rates ON true;
+DROP TABLE made;
+ALTER TABLE priced RENAME TO made
 """
 _ROWS = (
     """
@@ -54,8 +67,8 @@ INSERT INTO charge (account, event_key, completed_at, revision, sign, seq, booke
   edition, tariff, band, cost_cache_hit, cost_cache_miss, cost_output, cost, granted, topped_up, overdraft, untracked,
   cache_savings, off_peak_savings)
 SELECT :account, event_key, completed_at, 1, 1, n + 1, completed_at, '2025-03', 'priced', 'USD', :edition,
-  model || '/2025-02-08', band, cost_hit, cost_miss, cost_output, cost_hit + cost_miss + cost_output, 0,
-  cost_hit + cost_miss + cost_output, 0, 0, hit * 200000, 0
+  tariff, band, cost_hit, cost_miss, cost_output, cost_hit + cost_miss + cost_output, 0,
+  cost_hit + cost_miss + cost_output, 0, 0, cache_savings, off_peak_savings
 FROM made
 """,
     """

@@ -29,7 +29,6 @@ TOKENS = "tokens"  # the unit that is not a currency
 ACTUAL, FORECAST = "actual", "forecast"
 FILTERS = ("project", "user", "api_key", "model")  # besides tag:NAME
 FIRST_START = datetime(2000, 1, 1, tzinfo=UTC)  # before it some zone's days began between quarter hours
-KEPT = 65_536  # combinations of values whose budgets are remembered
 DEFAULT_THRESHOLDS = ("80%", "100%")
 BALANCE = 0  # the number that stands for an account's balance among its budgets, which begin at 1
 
@@ -243,7 +242,8 @@ def crossed(budget: Budget, before: int, after: int, of: str = ACTUAL) -> tuple[
 class Matcher:
     """The budgets of an account, arranged so that those of a call are found without looking at each.
 
-    `holds_balance` says whether its balance has been held back of; `stops` whether anything can be.
+    `holds_balance` says whether its balance has been held back of; `stops` whether anything can be. `groups` has the
+    budgets that filter by the same keys, by their values of these, with what picks such values among those of a call.
     """
 
     def __init__(self, budgets: Iterable[Budget], *, holds_balance: bool = False) -> None:
@@ -261,13 +261,11 @@ class Matcher:
             filtered = tuple(key for key in self.keys if key in budget.filters)
             values = tuple(budget.filters[key] for key in filtered)
             groups.setdefault(filtered, {}).setdefault(values[0] if len(values) == 1 else values, []).append(budget)
-        self._everywhere = groups.pop((), {}).get((), [])
-        # By what the budgets of a group have in common: how a call's values are looked up among theirs.
-        self._groups = [
-            (itemgetter(*(self.keys.index(key) for key in filtered)), found) for filtered, found in groups.items()
+        self.groups = [
+            (itemgetter(*map(self.keys.index, filtered)) if filtered else _nothing, found)
+            for filtered, found in groups.items()
         ]
         self._get = attrgetter(*self._attributes) if self._attributes else None
-        self._found: dict[tuple[str | None, ...], list[Budget]] = {}
 
     def values(self, event: UsageEvent) -> tuple[str | None, ...]:
         """What a call has of the keys that the budgets filter by."""
@@ -278,15 +276,12 @@ class Matcher:
 
     def matching(self, values: tuple[str | None, ...]) -> list[Budget]:
         """The budgets that count the calls which have these values."""
-        found = self._found.get(values)
-        if found is None:
-            found = [*self._everywhere]
-            for get, budgets in self._groups:
-                found += budgets.get(get(values), ())
-            if len(self._found) >= KEPT:
-                self._found.clear()
-            self._found[values] = found
-        return found
+        return [budget for pick, budgets in self.groups for budget in budgets.get(pick(values), ())]
+
+
+def _nothing(_values: Sequence[str | None]) -> tuple[()]:
+    """What budgets that filter by nothing pick: all calls are the same to them."""
+    return ()
 
 
 def by_period(budget: Budget, quarters: Mapping[int, int]) -> dict[Period, int]:

@@ -39,11 +39,12 @@ class Movement(NamedTuple):
 
 
 class Tally:
-    """What charges of one account add to its budgets, summed by quarter hour and by what the budgets filter by."""
+    """What charges of one account add to its budgets, summed by quarter hour and, for each group of budgets that filter
+    by the same keys, by the values that some of them count."""
 
     def __init__(self, account: str, matcher: Matcher) -> None:
         self.account, self._matcher = account, matcher
-        self._sums: dict[int, dict[tuple[str | None, ...], list[int]]] = {}  # cost and tokens
+        self._sums: dict[int, list[dict[Any, list[int]]]] = {}  # cost and tokens
         self.posted: list[str] = []  # the calls charged for the first time, where they may have reservations
 
     @classmethod
@@ -59,33 +60,31 @@ class Tally:
         hit, miss, output = event.usage[:3]
         cost, tokens = charge["cost"] or 0, charge["sign"] * (hit + miss + output)
         values = self._matcher.values(event)
-        of_quarter = self._sums.setdefault(quarter, {})
-        sums = of_quarter.get(values)
-        if sums is None:
-            of_quarter[values] = [cost, tokens]
-        else:
-            sums[0] += cost
-            sums[1] += tokens
+        of_quarter = self._sums.get(quarter)
+        if of_quarter is None:
+            of_quarter = self._sums[quarter] = [{} for _ in self._matcher.groups]
+        for (pick, counted), of_group in zip(self._matcher.groups, of_quarter, strict=True):
+            value = pick(values)
+            if (sums := of_group.get(value)) is not None:
+                sums[0] += cost
+                sums[1] += tokens
+            elif value in counted:
+                of_group[value] = [cost, tokens]
 
     def moved(self) -> Iterator[tuple[Budget, Period, int]]:
         """Each period of each budget whose spend it moves, and by how much."""
         found: dict[tuple[int, Period], int] = {}
         for quarter, of_quarter in self._sums.items():
-            for number, amount in self._by_budget(of_quarter).items():
-                period = self._matcher.by_number[number].period_at(quarter)
-                if period is not None:
-                    found[number, period] = found.get((number, period), 0) + amount
+            for (_, counted), of_group in zip(self._matcher.groups, of_quarter, strict=True):
+                for value, sums in of_group.items():
+                    for budget in counted[value]:
+                        period = budget.period_at(quarter)
+                        if period is not None:
+                            key = budget.number, period
+                            found[key] = found.get(key, 0) + sums[budget.unit == TOKENS]
         for (number, period), amount in found.items():
             if amount:
                 yield self._matcher.by_number[number], period, amount
-
-    def _by_budget(self, of_quarter: Mapping[tuple[str | None, ...], list[int]]) -> dict[int, int]:
-        amounts: dict[int, int] = {}
-        for values, sums in of_quarter.items():
-            for budget in self._matcher.matching(values):
-                number = budget.number
-                amounts[number] = amounts.get(number, 0) + sums[budget.unit == TOKENS]
-        return amounts
 
 
 def count_budgets(connection: Connection, tallies: Collection[Tally], now: datetime) -> None:

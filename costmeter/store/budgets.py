@@ -185,7 +185,7 @@ def spent_of(connection: Connection, keys: Collection[PeriodKey]) -> dict[Period
         among(connection, BudgetPeriodRow.account, {key.account for key in keys}),
         BudgetPeriodRow.starts_at.in_(begin.values()),
     )
-    return {PeriodKey(row[0], row[1], begin[int(row[2])]): row[3] for row in connection.execute(query)}
+    return {PeriodKey(row[0], row[1], begin[int(row[2])]): row[3] for row in connection.execute(query).all()}
 
 
 def of_account(connection: Connection, account: str) -> dict[PeriodKey, Spent]:
