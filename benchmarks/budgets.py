@@ -12,19 +12,22 @@ from sqlalchemy import Engine
 from benchmarks import databases, traffic
 from costmeter.prices.read import builtin_book
 from costmeter.services.add_budget import NewBudget, add_budget
-from costmeter.services.post_charges import post_charges
+from costmeter.services.post_charges import BATCH, post_charges
 from costmeter.services.record_calls import Received, record_calls
 from costmeter.services.verify import verify
 from costmeter.store.accounts import Home
 from costmeter.store.engine import open_engine
+from costmeter.wiring import collect_seldom
 
-BUDGETS, CALLS, BATCHES, ROUNDS = 1_000, 1_000, 2, 7
+BUDGETS, BATCHES, ROUNDS = 1_000, 1, 15
+CALLS = BATCH  # as many as the poster posts at once where many wait
 PLAIN, MIXED, WHOLE = range(3)
 NAMES = {MIXED: "of users, projects, teams and both", WHOLE: "that count every call"}
 
 
 def lines() -> Iterator[str]:
     """How much slower posting is, as a share of it: the median of rounds, each of which posts all three in turn."""
+    collect_seldom()  # as every process does that posts
     with databases.sqlite_file() as path, databases.postgresql_server() as server:
         for url in (f"sqlite:///{path}", databases.new_database(server)):
             engine = open_engine(url)

@@ -23,6 +23,8 @@ from costmeter.store.accounts import Home
 from costmeter.store.engine import reading
 
 READ_SECONDS = 120.0
+READ_MEMORY = "32MB"
+_LIMITS = text("SELECT set_config('statement_timeout', :took, true), set_config('work_mem', :memory, true)")
 KNOWN_SECONDS = 1.0  # a revoked key is refused after at most this
 KNOWN_KEYS = 1_000
 LOCAL = Grant("local user", (ADMIN,))
@@ -48,10 +50,14 @@ class Service:
 
     @contextmanager
     def reading(self, seconds: float | None = None) -> Iterator[Connection]:
-        """A snapshot for one answer; on PostgreSQL no statement of it takes longer than READ_SECONDS, or so many."""
+        """A snapshot for one answer; on PostgreSQL no statement of it takes longer than READ_SECONDS, or so many.
+
+        There it may also hold READ_MEMORY for a sum by many groups, which with PostgreSQL's own 4 MB goes by the disk.
+        """
         with reading(self.engine) as connection:
             if self.engine.dialect.name == "postgresql":
-                connection.execute(text(f"SET LOCAL statement_timeout = {int((seconds or READ_SECONDS) * 1000)}"))
+                said = {"took": f"{int((seconds or READ_SECONDS) * 1000)}", "memory": READ_MEMORY}
+                connection.execute(_LIMITS, said)
             yield connection
 
     def known_grant(self, key: str) -> Grant | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, union_all
 from sqlalchemy.orm import aliased
 
 from costmeter.core.doubts import CLOCK_OFFSET, clock_doubt
@@ -28,6 +28,13 @@ from costmeter.store.tables import ChargeRow, EventRow, PendingRow
 UNPOSTED = "unposted"
 STATES = (*STATUSES, "unpriced", "provisional", UNPOSTED)  # that calls can be listed by
 _AMOUNTS = ("cost", "granted", "topped_up", "overdraft", "untracked", "cache_savings", "off_peak_savings")
+
+# Every call is in one of these: charged for the first time, without usage, or not posted yet.
+_WHERE_CALLS_ARE: Mapping[Any, tuple[ColumnElement[bool], ...]] = {
+    ChargeRow: (ChargeRow.revision == 1,),
+    EventRow: (EventRow.cache_hit_tokens.is_(None),),
+    PendingRow: (),
+}
 
 
 class Call(NamedTuple):
@@ -74,6 +81,34 @@ def list_calls(
     query = select(*EventRow.__table__.columns).where(*conditions).order_by(order).limit(limit)
     rows = [stored_event(row) for row in connection.execute(query)]
     return _with_charges(connection, found.account, rows if after is None else rows[::-1])
+
+
+def calls_until(
+    connection: Connection, account: str, end: datetime, *, project: str | None = None, limit: int
+) -> list[Call]:
+    """The calls of an account that completed last before an instant, the last first.
+
+    What is charged, what left no usage and what waits are each found by an index of their completion: of events there
+    is none.
+    """
+    latest = [
+        _latest(row, (row.account == account, row.completed_at < end, *conditions), project).limit(limit).subquery()
+        for row, conditions in _WHERE_CALLS_ARE.items()
+    ]
+    found = union_all(*(select(one) for one in latest)).subquery()
+    both = and_(EventRow.event_key == found.c.event_key, EventRow.completed_at == found.c.completed_at)
+    query = select(*EventRow.__table__.columns).join(found, both).where(EventRow.account == account)
+    query = query.order_by(EventRow.completed_at.desc(), EventRow.event_key.desc()).limit(limit)
+    return _with_charges(connection, account, [stored_event(row) for row in connection.execute(query)])
+
+
+def _latest(row: Any, conditions: Sequence[ColumnElement[bool]], project: str | None) -> Select[Any]:
+    """The keys of calls in one table, of one project, those that completed last first."""
+    query = select(row.event_key, row.completed_at).where(*conditions)
+    if project is not None:
+        query = query if row is EventRow else query.join(EventRow, of_one_event(row, EventRow))
+        query = query.where(EventRow.project == project)
+    return query.order_by(row.completed_at.desc(), row.event_key.desc())
 
 
 def _names(key: str, value: str) -> ColumnElement[bool]:

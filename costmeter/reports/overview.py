@@ -16,11 +16,11 @@ from costmeter.core.notice_kinds import KINDS
 from costmeter.core.periods import Period, day_period, format_instant, month_of
 from costmeter.core.price_book import PriceBook
 from costmeter.reports.alerts import message_of
-from costmeter.reports.calls import call_shape, list_calls
+from costmeter.reports.calls import Call, call_shape, calls_until, list_calls
 from costmeter.reports.forecast import forecast_report, month_forecast, runway_report
 from costmeter.reports.lessons import month_missed
 from costmeter.reports.prices import bands_at
-from costmeter.reports.spend import DOUBTS, spend_report
+from costmeter.reports.spend import DOUBTS, spend_report, spend_rows
 from costmeter.store import accounts, alerts, observations
 from costmeter.store.accounts import Account
 from costmeter.store.scope import Scope
@@ -95,13 +95,12 @@ def _filters(view: View) -> dict[str, str]:
 
 def _days(connection: Connection, recent: Scope, view: View) -> dict[str, Any] | None:
     """What was spent on the last days by model or project, and by band."""
+    by = ("day", view.by, "band")
     try:
-        found = spend_report(connection, recent, by=("day", view.by, "band"), timezone=view.timezone)
+        found = spend_rows(connection, recent, by=by, sums=("calls", "cost"), timezone=view.timezone)
     except DetachedError:
         return None
-    told = (*found.by, "calls")
-    rows = [{name: one[name] for name in told} | {"cost": format_amount(one["cost"])} for one in found.records()]
-    return {"by": list(found.by), "rows": rows}
+    return {"by": list(by), "rows": [one | {"cost": format_amount(one["cost"])} for one in found]}
 
 
 def _savings(
@@ -148,7 +147,7 @@ def _bands(
         return []
     rows = days["rows"]
     if "model" not in days["by"]:
-        rows = spend_report(connection, recent, by=("model",)).as_dict()["rows"]
+        rows = spend_rows(connection, recent, by=("model",), sums=("calls",), timezone="UTC")
     return bands_at(book, {row["model"] for row in rows if row["model"]}, recent.currency, now)
 
 
@@ -193,14 +192,19 @@ def _alert(alert: alerts.Alert) -> dict[str, Any]:
 def _calls(
     connection: Connection, view: View, in_scope: Sequence[Account], day: Period, now: datetime
 ) -> list[dict[str, Any]] | None:
-    """The latest calls up to the end of the day, the last that came first; null for more than MOST accounts."""
+    """The latest calls, the last that came first; of a day that is over those that completed last before its end.
+
+    Null for more than MOST accounts.
+    """
     if len(in_scope) > MOST:
         return None
-    end = day.end if day.end is not None and day.end <= now else None
-    found = [
-        call
-        for one in in_scope
-        for call in list_calls(connection, one.account, project=view.project, end=end, limit=CALLS)
-    ]
-    newest = sorted(found, key=lambda call: call.event_key, reverse=True)[:CALLS]
+    found: list[Call] = []
+    if day.end is None or day.end > now:
+        for one in in_scope:
+            found += list_calls(connection, one.account, project=view.project, limit=CALLS)
+        newest = sorted(found, key=lambda call: call.event_key, reverse=True)[:CALLS]
+    else:
+        for one in in_scope:
+            found += calls_until(connection, one.account, day.end, project=view.project, limit=CALLS)
+        newest = sorted(found, key=lambda call: (call.event.completed_at, call.event_key), reverse=True)[:CALLS]
     return [call_shape(call) for call in newest]

@@ -119,12 +119,20 @@ def spend_report(
     )
 
 
-def _joined(parts: Iterable[Mapping[str, Any]], by: Sequence[str]) -> list[list[Any]]:
+def spend_rows(
+    connection: Connection, scope: Scope, *, by: Sequence[str], sums: Sequence[str], timezone: str
+) -> list[dict[str, Any]]:
+    """The rows of the spend report with these of its sums only, exact integers: what asks for few reads them faster."""
+    parts = read_sums(connection, scope, scope.accounts(connection), by, timezone, sums=sums)
+    return [dict(zip((*by, *sums), row, strict=True)) for row in _joined(parts, by, sums)]
+
+
+def _joined(parts: Iterable[Mapping[str, Any]], by: Sequence[str], wanted: Sequence[str] = SUMS) -> list[list[Any]]:
     """The parts of each group summed, in the order of the dimensions' texts; what has none stands where "nan" does."""
     groups: dict[tuple[Any, ...], list[int]] = {}
     for part in parts:
         key = tuple(part[name] for name in by)
-        sums, found = [part[name] for name in SUMS], groups.get(key)
+        sums, found = [part[name] for name in wanted], groups.get(key)
         groups[key] = sums if found is None else [a + b for a, b in zip(found, sums, strict=True)]
     ordered = sorted(groups, key=lambda key: tuple("nan" if text is None else text for text in key))
     return [[*key, *groups[key]] for key in ordered]

@@ -45,6 +45,7 @@ COUNTS = ("calls", *STATES, *TOKENS)  # what a row sums in one column; an amount
 SUMS = (*COUNTS, *AMOUNTS)
 METER_COSTS = ("cost_cache_hit", "cost_cache_miss", "cost_output")  # what only days have besides
 DAY_SUMS = (*SUMS, *METER_COSTS)
+_PLAIN = frozenset(("calls", *STATES))
 CHUNK = 10_000  # rows that are in memory at once
 Table = type[QuarterRow] | type[DayRow]
 
@@ -141,7 +142,7 @@ def of_charges(connection: Connection, account: str, month: str) -> Iterator[tup
     asked = {"of_account": account, "in_month": month}
     rows = connection.execute(_of_charges(connection.dialect.name), asked, execution_options={"yield_per": CHUNK})
     for row in rows:
-        yield Slot(month, int(row[0]), *(text or "" for text in row[1:5])), exact_sums(row[5:])
+        yield Slot(month, int(row[0]), *(text or "" for text in row[1:5])), exact_sums(row[5:], DAY_SUMS)
 
 
 @cache
@@ -158,17 +159,35 @@ def _of_charges(dialect: str) -> Select[*tuple[Any, ...]]:
     )
 
 
-def charge_sums(sums: Sequence[str] = SUMS) -> list[ColumnElement[int]]:
-    """What `exact_sums` makes SUMS or DAY_SUMS of, for charges joined with their events."""
-    counts = [func.sum(ChargeRow.sign), *(func.sum(case((s, ChargeRow.sign), else_=0)) for s in STATES.values())]
-    halves = [half for name in TOKENS for half in sum_halves(getattr(EventRow, name) * ChargeRow.sign)]
-    amounts = (half for name in sums[len(COUNTS) :] for half in sum_halves(getattr(ChargeRow, name)))
-    return [*counts, *halves, *amounts]
+def charge_sums(sums: Sequence[str]) -> list[ColumnElement[int]]:
+    """What `exact_sums` makes some of DAY_SUMS of, in their order, for charges joined with their events."""
+    return [column for name in sums for column in _sum_of_charges(name)]
 
 
-def exact_sums(row: Sequence[Any]) -> list[int]:
-    """The sums of a row that has counts as they are, and tokens and amounts in halves."""
-    plain = len(STATES) + 1
+def _sum_of_charges(name: str) -> Sequence[ColumnElement[int]]:
+    if name == "calls":
+        return (func.sum(ChargeRow.sign),)
+    if name in STATES:
+        return (func.sum(case((STATES[name], ChargeRow.sign), else_=0)),)
+    return sum_halves(getattr(EventRow, name) * ChargeRow.sign if name in TOKENS else getattr(ChargeRow, name))
+
+
+def rollup_sums(table: Table, sums: Sequence[str]) -> list[ColumnElement[int]]:
+    """The same for rows of a rollup."""
+    return [column for name in sums for column in _sum_of_rows(table, name)]
+
+
+def _sum_of_rows(table: Table, name: str) -> Sequence[ColumnElement[int]]:
+    if name in _PLAIN:
+        return (func.sum(getattr(table, name)),)
+    if name in TOKENS:
+        return sum_halves(getattr(table, name))
+    return [func.sum(getattr(table, f"{name}_{half}")) for half in ("high", "low")]
+
+
+def exact_sums(row: Sequence[Any], sums: Sequence[str]) -> list[int]:
+    """The sums of a row that has counts of calls as they are, and tokens and amounts in halves."""
+    plain = len(_PLAIN.intersection(sums))
     halves = [join_halves(*row[first : first + 2]) for first in range(plain, len(row), 2)]
     return [*(int(count or 0) for count in row[:plain]), *halves]
 

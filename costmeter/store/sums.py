@@ -11,24 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, false, or_, select
 
 from costmeter.core.periods import QUARTER_MICROS, Period, from_micros, month_of, quarter_of, to_micros, zone
 from costmeter.store.accounts import Account
 from costmeter.store.events import of_one_event
-from costmeter.store.rollups import (
-    AMOUNTS,
-    STATES,
-    SUMS,
-    TOKENS,
-    Table,
-    charge_sums,
-    exact_sums,
-    quarter,
-)
+from costmeter.store.rollups import SUMS, Table, charge_sums, exact_sums, quarter, rollup_sums
 from costmeter.store.scope import Scope, dimension
 from costmeter.store.tables import ChargeRow, DayRow, EventRow, QuarterRow
-from costmeter.store.types import sum_halves
 
 CHUNK = 5_000
 _TIMES = ("day", "hour")
@@ -36,27 +26,43 @@ _ROLLED_UP = frozenset(("account", "project", "api_key", "model", "band", "billi
 
 
 def read_sums(
-    connection: Connection, scope: Scope, in_scope: Sequence[Account], by: Sequence[str], timezone: str
+    connection: Connection,
+    scope: Scope,
+    in_scope: Sequence[Account],
+    by: Sequence[str],
+    timezone: str,
+    *,
+    sums: Sequence[str] = SUMS,
 ) -> list[dict[str, Any]]:
     """A record of `by` and SUMS for each group, days and hours as texts of the time zone; one group may come in parts.
 
-    Amounts are integers of 10^-12. Without `by` it is one record, of zeros where nothing is in scope.
+    Amounts are integers of 10^-12. Without `by` it is one record, of zeros where nothing is in scope. `sums` are those
+    of SUMS that are wanted, in their order: few are read faster.
     """
-    return [*each_sum(connection, scope, in_scope, by, timezone)]
+    return [*each_sum(connection, scope, in_scope, by, timezone, sums=sums)]
 
 
 def each_sum(
-    connection: Connection, scope: Scope, in_scope: Sequence[Account], by: Sequence[str], timezone: str
+    connection: Connection,
+    scope: Scope,
+    in_scope: Sequence[Account],
+    by: Sequence[str],
+    timezone: str,
+    *,
+    sums: Sequence[str] = SUMS,
 ) -> Iterator[dict[str, Any]]:
     """The same records one by one; in order of time where `by` begins with a day or hour."""
     table = rollup_for(scope, in_scope, by, timezone)
-    query = _of_charges(connection, scope, by) if table is None else _of_rollup(table, scope, in_scope, by)
+    if table is None:
+        query = _of_charges(connection, scope, by, sums)
+    else:
+        query = _of_rollup(scope, in_scope, by, rollup_sums(table, sums), table)
     shown = [_shown_as(name, table, timezone) for name in by]
     for row in connection.execute(query, execution_options={"yield_per": CHUNK}):
         record: dict[str, Any] = {
             name: show(value) for name, show, value in zip(by, shown, row[: len(by)], strict=True)
         }
-        record |= zip(SUMS, exact_sums(row[len(by) :]), strict=True)
+        record |= zip(sums, exact_sums(row[len(by) :], sums), strict=True)
         yield record
 
 
@@ -87,10 +93,10 @@ def _cuts_no_quarter(period: Period | None) -> bool:
     return period is None or all(edge and to_micros(edge) % QUARTER_MICROS == 0 for edge in period)
 
 
-def _of_charges(connection: Connection, scope: Scope, by: Sequence[str]) -> Select[Any]:
+def _of_charges(connection: Connection, scope: Scope, by: Sequence[str], sums: Sequence[str]) -> Select[Any]:
     keys = [_of_charge(connection, name) for name in by]
     named: list[ColumnElement[Any]] = [key.label(f"by_{number}") for number, key in enumerate(keys)]
-    query = select(*named, *charge_sums()).join(EventRow, of_one_event(ChargeRow, EventRow))
+    query = select(*named, *charge_sums(sums)).join(EventRow, of_one_event(ChargeRow, EventRow))
     return _in_time(query.where(*scope.charges()).group_by(*named), by, named)
 
 
@@ -104,19 +110,22 @@ def _in_time(query: Select[Any], by: Sequence[str], named: Sequence[ColumnElemen
     return query.order_by(named[0]) if by and by[0] in _TIMES else query
 
 
-def _of_rollup(table: Table, scope: Scope, in_scope: Sequence[Account], by: Sequence[str]) -> Select[Any]:
+def _of_rollup(
+    scope: Scope,
+    in_scope: Sequence[Account],
+    by: Sequence[str],
+    sums: Sequence[ColumnElement[int]],
+    table: Table,
+) -> Select[Any]:
     keys = [_grain(table) if name in _TIMES else getattr(table, name) for name in by]
     named: list[ColumnElement[Any]] = [key.label(f"by_{number}") for number, key in enumerate(keys)]
-    counts = [func.sum(getattr(table, name)) for name in ("calls", *STATES)]
-    halves = [half for name in TOKENS for half in sum_halves(getattr(table, name))]
-    halves += [func.sum(getattr(table, f"{name}_{half}")) for name in AMOUNTS for half in ("high", "low")]
     where = [getattr(table, key) == value if value else false() for key, value in scope.where.items()]
     if scope.month is not None:
         where += [*scope.owners(table.account), table.billing_month == scope.month]
     else:
         zones = sorted({account.timezone for account in in_scope})
         where.append(or_(false(), *(and_(*_between(table, scope, name)) for name in zones)))
-    return _in_time(select(*named, *counts, *halves).where(*where).group_by(*named), by, named)
+    return _in_time(select(*named, *sums).where(*where).group_by(*named), by, named)
 
 
 def _between(table: Table, scope: Scope, zone_name: str) -> list[ColumnElement[bool]]:

@@ -11,9 +11,8 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, func,
 from costmeter.core.statements import Usage
 from costmeter.store.accounts import Account
 from costmeter.store.events import of_one_event
-from costmeter.store.rollups import COUNTS, DAY_SUMS, STATES, TOKENS, charge_sums, exact_sums
+from costmeter.store.rollups import DAY_SUMS, charge_sums, exact_sums, rollup_sums
 from costmeter.store.tables import ChargeRow, DayRow, EventRow
-from costmeter.store.types import sum_halves
 
 _OF_CHARGES = (ChargeRow.adjusts, EventRow.project, EventRow.api_key, EventRow.model, ChargeRow.band)
 _COMPLETED_IN = func.substr(DayRow.day, 1, 7)
@@ -40,18 +39,14 @@ def usage_of_charges(connection: Connection, account: str, month: str) -> list[U
 
 def _usage(row: Sequence[Any]) -> Usage:
     adjusts, project, api_key, model, band, *sums = row
-    return Usage(adjusts, project, api_key, model, band, dict(zip(DAY_SUMS, exact_sums(sums), strict=True)))
+    return Usage(adjusts, project, api_key, model, band, dict(zip(DAY_SUMS, exact_sums(sums, DAY_SUMS), strict=True)))
 
 
 @cache
 def _of_days() -> Select[*tuple[Any, ...]]:
     """With how many rows lack the cost of meters: those that were begun before migration 0013."""
-    counts = [func.sum(getattr(DayRow, name)) for name in ("calls", *STATES)]
-    halves = [half for name in TOKENS for half in sum_halves(getattr(DayRow, name))]
-    for name in DAY_SUMS[len(COUNTS) :]:
-        halves += [func.sum(getattr(DayRow, f"{name}_{half}")) for half in ("high", "low")]
     named = _named(_OF_DAYS)
-    query = select(*named, *counts, *halves, func.count() - func.count(DayRow.cost_output_low))
+    query = select(*named, *rollup_sums(DayRow, DAY_SUMS), func.count() - func.count(DayRow.cost_output_low))
     query = query.where(DayRow.account == bindparam("of_account"), DayRow.billing_month == bindparam("in_month"))
     return query.group_by(*named)
 
