@@ -19,7 +19,7 @@ from costmeter.store.accounts import Home
 from costmeter.store.engine import open_engine
 from costmeter.wiring import collect_seldom
 
-BUDGETS, BATCHES, ROUNDS = 1_000, 1, 15
+BUDGETS, BATCHES, ROUNDS = 1_000, 1, 7
 CALLS = BATCH  # as many as the poster posts at once where many wait
 PLAIN, MIXED, WHOLE = range(3)
 NAMES = {MIXED: "of users, projects, teams and both", WHOLE: "that count every call"}
