@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row, or_, select
+from sqlalchemy import Connection, Engine, Row, select
 
 from costmeter.core.errors import NotFoundError
 from costmeter.core.price_book import PriceBook
@@ -29,6 +29,7 @@ from costmeter.store.accounts import Account
 from costmeter.store.checkpoints import START, Checkpoint, before
 from costmeter.store.engine import in_transaction, reading
 from costmeter.store.keys import identity_key
+from costmeter.store.rows import first_of, is_any
 from costmeter.store.tables import EntryRow, EventRow, IdentityRow, PendingRow
 
 CHUNK = 2_000
@@ -133,9 +134,9 @@ def _is_as_it_was(connection: Connection, account: Account, checkpoint: Checkpoi
     kept = (account.version, account.overdraft, account.chain)
     if kept != (checkpoint.seq, checkpoint.overdraft, checkpoint.chain):
         return False
-    came = select(EventRow.account).where(EventRow.account == name, EventRow.event_key > checkpoint.newest).exists()
-    waits = select(PendingRow.account).where(PendingRow.account == name).exists()
-    if connection.scalar(select(or_(came, waits))):
+    came = first_of(EventRow.event_key, EventRow.account == name, EventRow.event_key > checkpoint.newest)
+    waits = first_of(PendingRow.event_key, PendingRow.account == name)
+    if is_any(connection, came, waits):
         return False
     same = {key: (balance.remaining, balance.expired) for key, balance in credits.balances(connection, name).items()}
     return same == {key: (left, checkpoint.expired[key]) for key, left in checkpoint.remaining.items()}

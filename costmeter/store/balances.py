@@ -16,6 +16,7 @@ from costmeter.store.accounts import Account
 from costmeter.store.detached import Kept
 from costmeter.store.events import of_one_event
 from costmeter.store.known import by_then
+from costmeter.store.rows import first_of, is_any
 from costmeter.store.tables import (
     AccountRow,
     ChargeRow,
@@ -90,10 +91,7 @@ def balance_now(connection: Connection, account: Account, now: datetime) -> Bala
 def _is_any_after(connection: Connection, account: str, now: datetime) -> bool:
     """Whether a charge, a repayment or a correction of an account is of an instant after now."""
     instants = (ChargeRow.completed_at, RepaymentRow.effective_at, CorrectionRow.effective_at)
-    # The newest of each, by its index: where the plan is made without knowing the instant, EXISTS reads every charge.
-    newest = [select(at).where(at.class_.account == account, at > now).order_by(at.desc()).limit(1) for at in instants]
-    row = connection.execute(select(*(one.scalar_subquery() for one in newest))).one()
-    return any(instant is not None for instant in row)
+    return is_any(connection, *(first_of(at, at.class_.account == account, at > now) for at in instants))
 
 
 def available(connection: Connection, account: str, during: Period) -> int | None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, or_, select, union
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, select, union
 
 from costmeter.core.console_export import CostRow, Interval, UsageRow
 from costmeter.core.events import UNMETERED
@@ -14,6 +14,7 @@ from costmeter.core.periods import month_period
 from costmeter.store import bulk
 from costmeter.store.accounts import Account
 from costmeter.store.events import CHUNK
+from costmeter.store.rows import first_of, is_any
 from costmeter.store.tables import (
     ChargeRow,
     EventRow,
@@ -147,12 +148,17 @@ def with_calls(connection: Connection, account: str, asked: Iterable[Interval]) 
     unmeasured = (EventRow.cache_hit_tokens.is_(None), EventRow.status == UNMETERED)
     found = []
     for interval in asked:
-        where = [
-            exists().where(table.account == account, table.completed_at >= interval.start, *more)
-            .where(table.completed_at < interval.end)
+        calls = [
+            first_of(
+                table.completed_at,
+                table.account == account,
+                table.completed_at >= interval.start,
+                table.completed_at < interval.end,
+                *more,
+            )
             for table, more in ((ChargeRow, ()), (PendingRow, ()), (EventRow, unmeasured))
-        ]  # fmt: skip
-        if connection.scalar(select(or_(*where))):
+        ]
+        if is_any(connection, *calls):
             found.append(interval)
     return found
 
