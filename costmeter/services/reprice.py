@@ -26,6 +26,7 @@ from costmeter.store.accounts import Account
 from costmeter.store.bulk import Batch
 from costmeter.store.charges import PRICE, Paid, Priced
 from costmeter.store.engine import in_transaction, reading
+from costmeter.store.statistics import learn_new_tables
 
 ReadBook = Callable[[str], PriceBook]  # the book that the text of an edition holds
 
@@ -94,6 +95,7 @@ def reprice(
     the rest. Once everything is posted it finds nothing. `progress` is told how many charges were priced.
     """
     found: dict[Group, Repriced] = {}
+    learn_new_tables(engine)
     with reading(engine) as connection:
         for account in accounts.listed(connection, names):
             for new in _Comparison(connection, account, book, read_book, month).differences(progress):

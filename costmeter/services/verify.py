@@ -30,6 +30,7 @@ from costmeter.store.checkpoints import START, Checkpoint, before
 from costmeter.store.engine import in_transaction, reading
 from costmeter.store.keys import identity_key
 from costmeter.store.rows import first_of, is_any
+from costmeter.store.statistics import learn_new_tables
 from costmeter.store.tables import EntryRow, EventRow, IdentityRow, PendingRow
 
 CHUNK = 2_000
@@ -69,6 +70,7 @@ def verify(
     are detached: from the checkpoint at that time). One that
     fails is frozen: calls go on being recorded, but nothing is posted to it until somebody releases it.
     """
+    learn_new_tables(engine)
     with reading(engine) as connection:
         listed = [account.account for account in accounts.listed(connection, names)]
     books: _Books = {}

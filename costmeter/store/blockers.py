@@ -8,10 +8,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select
 
 from costmeter.core.periods import format_instant, month_after, month_period
-from costmeter.store import closings, journal, observations, quarantine
+from costmeter.store import charges, closings, journal, observations, quarantine
 from costmeter.store.accounts import Account
-from costmeter.store.scope import Scope
-from costmeter.store.sums import read_sums
 from costmeter.store.tables import PendingRow, QuarantineRow
 
 # What is looked at before a month is closed, in this order.
@@ -76,15 +74,14 @@ def _time(account: Account, month: str, grace: timedelta, now: datetime) -> list
 
 def _doubts(connection: Connection, account: Account, month: str) -> list[Blocker]:
     """Calls whose cost is not known or not certain, or that are not booked."""
-    scope = Scope(month=month, account=account.account)
-    (states,) = read_sums(connection, scope, [account], (), account.timezone)
+    states = charges.states_in_force(connection, account.account, month)
     _, end = month_period(month, account.timezone)
     waiting = select(func.count()).select_from(PendingRow)
     unposted = connection.scalar(waiting.where(PendingRow.account == account.account, PendingRow.completed_at < end))
     items = (QuarantineRow.account == account.account, QuarantineRow.billing_month <= month)
     counts = {
-        "unpriced": states["unpriced"],
-        "provisional": states["provisional"],
+        "unpriced": states.get("unpriced", 0),
+        "provisional": states.get("provisional", 0),
         "quarantined": quarantine.count(connection, None, *items),
         "unposted": unposted or 0,
     }

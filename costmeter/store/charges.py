@@ -158,6 +158,13 @@ def _is_replaced() -> ColumnElement[bool]:
     return select(later).where(of_one_event(later, ChargeRow), later.revision > ChargeRow.revision).exists()
 
 
+def states_in_force(connection: Connection, account: str, month: str) -> dict[str, int]:
+    """How many of the charges that were booked in a billing month, and are in force, are in each state."""
+    query = select(ChargeRow.status, func.count()).where(ChargeRow.account == account, ChargeRow.billing_month == month)
+    query = query.where(ChargeRow.sign == 1, ~_is_replaced()).group_by(ChargeRow.status)
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
 def bytewise(connection: Connection, column: Any) -> ColumnElement[str]:
     """The column in the order of its bytes and not of the database's locale, so that both databases agree."""
     return collate(column, "C" if connection.dialect.name == "postgresql" else "BINARY")

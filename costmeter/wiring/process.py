@@ -11,7 +11,7 @@ def collect_seldom() -> None:
     """Look for garbage in cycles seldom, and never among what is there already.
 
     A batch of two thousand calls makes some hundred thousand objects that live until it is written. Python would look
-    through them, and through all modules, again and again: a third of the time that posting takes.
+    through them, and through all modules, again and again.
     """
     if gc.get_freeze_count():  # once: what is frozen later may be garbage already
         return
