@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 
 from costmeter.prices.read import read_edition
 from costmeter.services.reprice import reprice
@@ -19,7 +19,9 @@ def main(url: str) -> None:
     engine = open_engine(url)
 
     @event.listens_for(engine, "begin")
-    def _on_begin(connection: object) -> None:
+    def _on_begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+            return  # whether PostgreSQL knows its tables is no transaction
         begun.append(1)
         if len(begun) == 3:  # the reading, the first month, and now the second
             os.kill(os.getpid(), signal.SIGKILL)
