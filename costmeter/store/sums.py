@@ -56,7 +56,7 @@ def each_sum(
     if table is None:
         query = _of_charges(connection, scope, by, sums)
     else:
-        query = _of_rollup(scope, in_scope, by, rollup_sums(table, sums), table)
+        query = _of_rollup(table, scope, in_scope, by, sums)
     shown = [_shown_as(name, table, timezone) for name in by]
     for row in connection.execute(query, execution_options={"yield_per": CHUNK}):
         record: dict[str, Any] = {
@@ -111,11 +111,7 @@ def _in_time(query: Select[Any], by: Sequence[str], named: Sequence[ColumnElemen
 
 
 def _of_rollup(
-    scope: Scope,
-    in_scope: Sequence[Account],
-    by: Sequence[str],
-    sums: Sequence[ColumnElement[int]],
-    table: Table,
+    table: Table, scope: Scope, in_scope: Sequence[Account], by: Sequence[str], sums: Sequence[str]
 ) -> Select[Any]:
     keys = [_grain(table) if name in _TIMES else getattr(table, name) for name in by]
     named: list[ColumnElement[Any]] = [key.label(f"by_{number}") for number, key in enumerate(keys)]
@@ -125,7 +121,7 @@ def _of_rollup(
     else:
         zones = sorted({account.timezone for account in in_scope})
         where.append(or_(false(), *(and_(*_between(table, scope, name)) for name in zones)))
-    return _in_time(select(*named, *sums).where(*where).group_by(*named), by, named)
+    return _in_time(select(*named, *rollup_sums(table, sums)).where(*where).group_by(*named), by, named)
 
 
 def _between(table: Table, scope: Scope, zone_name: str) -> list[ColumnElement[bool]]:
