@@ -53,10 +53,7 @@ def each_sum(
 ) -> Iterator[dict[str, Any]]:
     """The same records one by one; in order of time where `by` begins with a day or hour."""
     table = rollup_for(scope, in_scope, by, timezone)
-    if table is None:
-        query = _of_charges(connection, scope, by, sums)
-    else:
-        query = _of_rollup(table, scope, in_scope, by, sums)
+    query = _of_charges(connection, scope, by, sums) if table is None else _of_rollup(table, scope, in_scope, by, sums)
     shown = [_shown_as(name, table, timezone) for name in by]
     for row in connection.execute(query, execution_options={"yield_per": CHUNK}):
         record: dict[str, Any] = {
