@@ -7,21 +7,23 @@ Nothing here is random. Unless a test says otherwise, calls are deepseek-chat at
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
 
+from alembic import command
 from sqlalchemy import ColumnElement, Engine, func, select
 
 from costmeter.core.money import format_amount, parse_amount
 from costmeter.core.periods import parse_instant
 from costmeter.core.price_book import PriceBook
+from costmeter.core.statements import Usage
 from costmeter.prices.read import builtin_book
 from costmeter.services.add_credit import NewCredit, add_credit
 from costmeter.services.post_charges import post_charges
 from costmeter.services.record_calls import Received, Tally, record_calls
-from costmeter.store import accounts, balances
+from costmeter.store import accounts, balances, schema
 from costmeter.store.accounts import Home
 from costmeter.store.credits import BookedCredit
 from costmeter.store.engine import in_transaction, reading
@@ -185,3 +187,18 @@ def counted(engine: Engine, *tables: type[Table]) -> Sequence[int]:
 def set_up_account(engine: Engine, name: str, currency: str = "USD", timezone: str = "UTC", now: str = NOW) -> None:
     """Make an account with its currency and time zone."""
     in_transaction(engine, lambda c: accounts.make_missing(c, [name], Home(currency, timezone), at(now)))
+
+
+def by_key(usage: Sequence[Usage]) -> dict[tuple[str | None, ...], Mapping[str, int]]:
+    """What a statement's usage sums, by everything that it is grouped by."""
+    found: dict[tuple[str | None, ...], Mapping[str, int]] = {one[:-1]: one.sums for one in usage}
+    assert len(found) == len(usage), "one row for one key"
+    return found
+
+
+def downgrade(engine: Engine, revision: str = "base") -> None:
+    """Take the schema back to an older one."""
+    with engine.begin() as connection:
+        config = schema._config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)

@@ -19,7 +19,7 @@ from costmeter.exports.export import Column, Export, Kind
 from costmeter.store.accounts import Account
 from costmeter.store.rollups import TOKENS
 from costmeter.store.scope import Scope
-from costmeter.store.sums import each_sum
+from costmeter.store.sums import read_sums
 
 _BY = ("day", "account", "project", "model", "band", "billing_month")
 _MONEY = ("cost", "granted", "topped_up", "overdraft", "untracked")
@@ -44,7 +44,7 @@ def _rows(connection: Connection, scope: Scope) -> Iterator[tuple[Any, ...]]:
 def _of_zone(connection: Connection, scope: Scope, accounts: list[Account]) -> Iterator[dict[str, Any]]:
     """The records of accounts that share a time zone, in order."""
     currency = {account.account: account.currency for account in accounts}
-    parts = each_sum(connection, scope, accounts, _BY, accounts[0].timezone)
+    parts = read_sums(connection, scope, accounts, _BY, accounts[0].timezone)
     for _, of_day in groupby((part for part in parts if part["account"] in currency), key=itemgetter("day")):
         summed: dict[tuple[Any, ...], dict[str, Any]] = {}
         for part in of_day:

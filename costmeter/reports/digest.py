@@ -93,7 +93,7 @@ def _scope_of(digest: Digest, everything: Scope, timezone: str) -> Scope:
 
 
 def _sums(connection: Connection, scope: Scope, timezone: str, by: Sequence[str] = _BY) -> list[dict[str, Any]]:
-    return read_sums(connection, scope, scope.accounts(connection), by, timezone)
+    return [*read_sums(connection, scope, scope.accounts(connection), by, timezone)]
 
 
 def _earlier(connection: Connection, scope: Scope, timezone: str) -> list[dict[str, Any]] | None:

@@ -155,8 +155,8 @@ def forecast_shape(found: Forecast | Unknown, unit: str, today: date) -> dict[st
 
 def _spent(connection: Connection, scope: Scope, in_scope: Sequence[Account], unit: str) -> tuple[int, int]:
     """What calls in scope took, and how many of them have no price."""
-    records = read_sums(connection, scope, in_scope, (), "UTC")
-    return sum(measure(record, unit) for record in records), sum(record["unpriced"] for record in records)
+    (record,) = read_sums(connection, scope, in_scope, (), "UTC")
+    return measure(record, unit), record["unpriced"]
 
 
 def _last_month(connection: Connection, scope: Scope, amount: int | None, unit: str) -> dict[str, Any] | None:

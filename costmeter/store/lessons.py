@@ -17,7 +17,7 @@ from costmeter.store import editions
 from costmeter.store.accounts import Account
 from costmeter.store.events import CHUNK, of_one_event
 from costmeter.store.scope import Scope
-from costmeter.store.sums import each_sum, read_sums
+from costmeter.store.sums import read_sums
 from costmeter.store.tables import ChargeRow, EventRow
 
 _SUMMED = ("cost", "cache_savings", "off_peak_savings")  # what a rollup has of MONEY
@@ -99,7 +99,7 @@ class _Missed:
 
     def _sums(self, scope: Scope, by: tuple[str, ...]) -> Iterator[dict[str, Any]]:
         """The sums of what has a price: what has none has no band."""
-        found = each_sum(self._connection, scope, [self._account], by, self._account.timezone)
+        found = read_sums(self._connection, scope, [self._account], by, self._account.timezone)
         return (record for record in found if record["band"] is not None)
 
     def single_calls(self, scope: Scope) -> Iterator[tuple[Group, int]]:

@@ -33,25 +33,13 @@ def read_sums(
     timezone: str,
     *,
     sums: Sequence[str] = SUMS,
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """A record of `by` and SUMS for each group, days and hours as texts of the time zone; one group may come in parts.
 
-    Amounts are integers of 10^-12. Without `by` it is one record, of zeros where nothing is in scope. `sums` are those
-    of SUMS that are wanted, in their order: few are read faster.
+    Amounts are integers of 10^-12. Without `by` it is one record, of zeros where nothing is in scope. They are read as
+    they are taken, in order of time where `by` begins with a day or hour. `sums` are those of SUMS that are wanted, in
+    their order: few are read faster.
     """
-    return [*each_sum(connection, scope, in_scope, by, timezone, sums=sums)]
-
-
-def each_sum(
-    connection: Connection,
-    scope: Scope,
-    in_scope: Sequence[Account],
-    by: Sequence[str],
-    timezone: str,
-    *,
-    sums: Sequence[str] = SUMS,
-) -> Iterator[dict[str, Any]]:
-    """The same records one by one; in order of time where `by` begins with a day or hour."""
     table = rollup_for(scope, in_scope, by, timezone)
     query = _of_charges(connection, scope, by, sums) if table is None else _of_rollup(table, scope, in_scope, by, sums)
     shown = [_shown_as(name, table, timezone) for name in by]

@@ -22,7 +22,7 @@ from costmeter.store import schema
 from costmeter.store.engine import open_engine
 from costmeter.store.tables import ADDED_ONLY, PARTITIONED, Table
 from costmeter.store.views import VIEWS
-from tests.make import an_event, balance, record_and_post, splits, top_up
+from tests.make import an_event, balance, downgrade, record_and_post, splits, top_up
 
 TABLES = set(Table.metadata.tables)
 OWN = {"alembic_version"}
@@ -31,13 +31,6 @@ SHARED = {"price_edition", "api_key", "scheduler_lease", "scheduler_run"}  # by 
 
 def tables_of(engine: Engine) -> set[str]:
     return set(inspect(engine).get_table_names()) - {f"{name}_default" for name in PARTITIONED}
-
-
-def downgrade(engine: Engine) -> None:
-    with engine.begin() as connection:
-        config = schema._config()
-        config.attributes["connection"] = connection
-        command.downgrade(config, "base")
 
 
 def described(inspector: Inspector, table: str) -> dict[str, Any]:

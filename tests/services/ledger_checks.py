@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +11,6 @@ from sqlalchemy import Connection, Engine
 
 from costmeter.core.money import format_amount
 from costmeter.core.periods import zone
-from costmeter.core.statements import Usage
 from costmeter.reports.spend import spend_report
 from costmeter.services.check_budgets import budget_findings
 from costmeter.services.check_rollups import rollup_findings
@@ -31,12 +29,8 @@ from costmeter.store.tables import (
     Table,
 )
 from costmeter.store.usage import usage_of_charges
-from tests.make import rows, splits
+from tests.make import by_key, rows, splits
 from tests.services.ledger_model import EDGES, MARCH, START, Call, Model, in_canonical_order
-
-
-def by_key(usage: Sequence[Usage]) -> dict[tuple[str | None, ...], Mapping[str, int]]:
-    return {one[:-1]: one.sums for one in usage}
 
 
 class LedgerChecks(RuleBasedStateMachine):

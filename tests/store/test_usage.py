@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from alembic import command
 from sqlalchemy import Engine, event, update
 
-from costmeter.core.statements import Usage
 from costmeter.reports.statements import statement_shape
 from costmeter.services.close_month import close_month
 from costmeter.services.rebuild_projections import rebuild_projections
@@ -21,7 +19,7 @@ from costmeter.store.engine import in_transaction, reading
 from costmeter.store.statements import read_statement
 from costmeter.store.tables import DayRow
 from costmeter.store.usage import usage_of_charges, usage_of_month
-from tests.make import an_event, at, give, record_and_post, rows, usd
+from tests.make import an_event, at, by_key, downgrade, give, record_and_post, rows, usd
 from tests.services.invariants import close
 
 MARCH, APRIL = "2025-03", "2025-04"
@@ -57,12 +55,6 @@ def calls(name: str, day: str) -> list[dict[str, Any]]:
     ]
 
 
-def by_key(usage: Sequence[Usage]) -> dict[tuple[Any, ...], Mapping[str, int]]:
-    found = {one[:-1]: one.sums for one in usage}
-    assert len(found) == len(usage), "one row for one key"
-    return found
-
-
 def of_month(engine: Engine, month: str) -> dict[tuple[Any, ...], Mapping[str, int]]:
     with reading(engine) as connection:
         return by_key(usage_of_month(connection, accounts.get(connection, "default"), month))
@@ -80,13 +72,6 @@ def told(engine: Engine) -> dict[str, Any]:
 
 def set_all_days(engine: Engine, **values: Any) -> None:
     in_transaction(engine, lambda connection: connection.execute(update(DayRow).values(values)))
-
-
-def put_back(engine: Engine, revision: str) -> None:
-    with engine.begin() as connection:
-        config = schema._config()
-        config.attributes["connection"] = connection
-        command.downgrade(config, revision)
 
 
 @pytest.mark.parametrize("month", [MARCH, APRIL])
@@ -132,7 +117,7 @@ def test_a_wrong_rollup_is_not_what_a_month_is_closed_with(engine: Engine) -> No
 class TestBegunBeforeMetersWereKept:
     def test_the_migration_leaves_them_to_the_charges(self, spent: Engine) -> None:
         before = of_charges(spent, APRIL)
-        put_back(spent, "0012")
+        downgrade(spent, "0012")
         schema.upgrade(spent)
         assert {row["cost_output_high"] for row in rows(spent, DayRow)} == {None}
         assert of_month(spent, APRIL) == before
@@ -143,14 +128,14 @@ class TestBegunBeforeMetersWereKept:
         assert {row["cost_output_high"] is None for row in rows(spent, DayRow)} == {True, False}
 
     def test_until_they_are_rebuilt(self, spent: Engine) -> None:
-        put_back(spent, "0012")
+        downgrade(spent, "0012")
         schema.upgrade(spent)
         rebuild_projections(spent)
         assert None not in {row["cost_output_high"] for row in rows(spent, DayRow)}
         assert of_month(spent, APRIL) == of_charges(spent, APRIL)
 
     def test_a_month_that_begins_after_it_is_read_from_its_days(self, spent: Engine) -> None:
-        put_back(spent, "0012")
+        downgrade(spent, "0012")
         schema.upgrade(spent)
         record_and_post(spent, *calls("may", "2025-05-02T"), now="2025-05-05T00:00:00Z")
         set_all_days(spent, cost_output_low=DayRow.cost_output_low + 1)
