@@ -17,9 +17,8 @@ from costmeter.services.record_calls import Received, record_calls
 from costmeter.services.verify import verify
 from costmeter.store.accounts import Home
 from costmeter.store.engine import open_engine
-from costmeter.wiring import collect_seldom
 
-BUDGETS, BATCHES, ROUNDS = 1_000, 1, 7
+BUDGETS, ROUNDS = 1_000, 7
 CALLS = BATCH  # as many as the poster posts at once where many wait
 PLAIN, MIXED, WHOLE = range(3)
 NAMES = {MIXED: "of users, projects, teams and both", WHOLE: "that count every call"}
@@ -27,7 +26,6 @@ NAMES = {MIXED: "of users, projects, teams and both", WHOLE: "that count every c
 
 def lines() -> Iterator[str]:
     """How much slower posting is, as a share of it: the median of rounds, each of which posts all three in turn."""
-    collect_seldom()  # as every process does that posts
     with databases.sqlite_file() as path, databases.postgresql_server() as server:
         for url in (f"sqlite:///{path}", databases.new_database(server)):
             engine = open_engine(url)
@@ -56,16 +54,12 @@ def _rounds(engine: Engine) -> Iterator[dict[int, float]]:
 
 def _post(engine: Engine, account: int, number: int) -> float:
     """Microseconds that posting takes for a call; the same calls for every account."""
-    book, took = builtin_book(), 0.0
-    for batch in range(BATCHES):
-        chance = random.Random(number * BATCHES + batch)
-        bodies = traffic.bodies(chance, CALLS, minute=number, accounts=account + 1, first=account)
-        received = [Received(body) for body in bodies]
-        record_calls(engine, received, now=traffic.NOW, book=book, home=Home())
-        began = time.perf_counter()
-        assert post_charges(engine, traffic.account_name(account), book=book, now=traffic.NOW) == CALLS
-        took += time.perf_counter() - began
-    return took / (CALLS * BATCHES) * 1e6
+    book = builtin_book()
+    bodies = traffic.bodies(random.Random(number), CALLS, minute=number, accounts=account + 1, first=account)
+    record_calls(engine, [Received(body) for body in bodies], now=traffic.NOW, book=book, home=Home())
+    began = time.perf_counter()
+    assert post_charges(engine, traffic.account_name(account), book=book, now=traffic.NOW) == CALLS
+    return (time.perf_counter() - began) / CALLS * 1e6
 
 
 def _add_budgets(engine: Engine, account: int) -> None:
