@@ -17,8 +17,9 @@ from costmeter.services.record_calls import Received, record_calls
 from costmeter.services.verify import verify
 from costmeter.store.accounts import Home
 from costmeter.store.engine import open_engine
+from costmeter.wiring import collect_seldom
 
-BUDGETS, ROUNDS = 1_000, 7
+BUDGETS, ROUNDS = 1_000, 21
 CALLS = BATCH  # as many as the poster posts at once where many wait
 PLAIN, MIXED, WHOLE = range(3)
 NAMES = {MIXED: "of users, projects, teams and both", WHOLE: "that count every call"}
@@ -26,6 +27,7 @@ NAMES = {MIXED: "of users, projects, teams and both", WHOLE: "that count every c
 
 def lines() -> Iterator[str]:
     """How much slower posting is, as a share of it: the median of rounds, each of which posts all three in turn."""
+    collect_seldom()  # as every process does that posts
     with databases.sqlite_file() as path, databases.postgresql_server() as server:
         for url in (f"sqlite:///{path}", databases.new_database(server)):
             engine = open_engine(url)

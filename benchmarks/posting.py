@@ -36,6 +36,7 @@ from costmeter.store.accounts import Home
 from costmeter.store.bulk import Batch
 from costmeter.store.credits import BookedCredit
 from costmeter.store.engine import in_transaction, open_engine
+from costmeter.wiring import collect_seldom
 
 BATCH, CALLS, ROUNDS, SECONDS = 1_000, 5_000, 3, 4
 _meeting: Barrier
@@ -85,6 +86,7 @@ def _meet_at(meeting: Barrier) -> None:
 
 def run(url: str, count: int, number: int, processes: int) -> tuple[float, float]:
     """One process: makes its calls, waits for the others, captures; says when it began and ended."""
+    collect_seldom()  # as every process does that posts
     engine, book, chance = open_engine(url), builtin_book(), random.Random(number)
     mine = {"first": number % count, "step": min(processes, count)}
     batches = [traffic.bodies(chance, BATCH, accounts=count, **mine) for _ in range(CALLS // BATCH)]

@@ -17,6 +17,7 @@ from sqlalchemy import Engine, text
 
 from costmeter.store import schema
 from costmeter.store.engine import open_engine
+from costmeter.wiring import collect_seldom
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 TEMPLATE = "costmeter_template"
@@ -24,6 +25,11 @@ TEMPLATE = "costmeter_template"
 # A slow machine is no failure; what falsifies a property is printed so that it can be run again.
 settings.register_profile("costmeter", deadline=None, derandomize=False, print_blob=True)
 settings.load_profile("costmeter")
+
+
+def pytest_collection_finish() -> None:
+    """Ten thousand tests are objects enough: the collector need not look through them again and again."""
+    collect_seldom()
 
 
 @pytest.fixture(autouse=True)

@@ -47,6 +47,7 @@ from costmeter.cli import (
     watch,
 )
 from costmeter.core.errors import CostmeterError, NoPriceError
+from costmeter.wiring import collect_seldom
 
 app = typer.Typer(
     help="Cost and usage accounting for the DeepSeek API: what each call cost, who caused it, what is left.",
@@ -101,6 +102,7 @@ def costmeter(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; an error is one line on standard error."""
+    collect_seldom()
     warnings.showwarning = _print_warning
     logging.getLogger("psycopg").setLevel(logging.ERROR)  # a transaction that is run again is no news
     try:

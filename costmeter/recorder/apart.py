@@ -94,6 +94,7 @@ def main() -> None:
         os.nice(NICENESS)
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever else is printed goes where the log goes
+    wiring.collect_seldom()
     logs.configure(wiring.settings().log_level)
     deliver = OpenInEachProcess(wiring.delivery)
     with suppress(Exception):  # a database that is away is tried again with the first batch

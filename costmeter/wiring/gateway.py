@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from costmeter.wiring.databases import currency_of_account, open_database
 from costmeter.wiring.given import price_book, settings
+from costmeter.wiring.process import collect_seldom
 from costmeter.wiring.spools import open_spool
 
 if TYPE_CHECKING:
@@ -59,5 +60,6 @@ def gateway_app() -> Gateway:
     """The gateway of one of several processes that share a port."""
     from costmeter import logs
 
+    collect_seldom()
     logs.configure(settings().log_level)
     return open_gateway()

@@ -10,6 +10,7 @@ from costmeter.wiring.gateway import open_gateway
 from costmeter.wiring.given import close_grace, home, price_book, settings, watch_thresholds
 from costmeter.wiring.jobs import channels, outbox
 from costmeter.wiring.machine import look_at_machine
+from costmeter.wiring.process import collect_seldom
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -71,5 +72,6 @@ def service_app() -> FastAPI | Mounted:
     from costmeter import logs
     from costmeter.settings import metrics_folder
 
+    collect_seldom()
     logs.configure(settings().log_level)
     return app_of(open_service(), metrics_folder=metrics_folder())

@@ -11,12 +11,24 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
+from costmeter.core.budgets import FIRST_START
 from costmeter.core.errors import InputError
 from costmeter.core.money import MAX_AMOUNT
 from costmeter.core.periods import FIRST_INSTANT, LAST_INSTANT, MICROSECOND
-from costmeter.store import bulk
+from costmeter.store import accounts, budgets, bulk
+from costmeter.store.accounts import Home
+from costmeter.store.budget_tables import BudgetPeriodRow
 from costmeter.store.engine import in_transaction, open_engine
-from costmeter.store.tables import ChargeRow, DeductionRow, EventRow, IdentityRow, QuarantineRow, Table
+from costmeter.store.tables import (
+    AccountRow,
+    ChargeRow,
+    DeductionRow,
+    EventRow,
+    IdentityRow,
+    PendingRow,
+    QuarantineRow,
+    Table,
+)
 from tests.make import MARCH, at, counted, rows
 
 INSTANTS = st.datetimes(
@@ -124,6 +136,63 @@ def test_a_row_that_breaks_a_constraint_is_refused(engine: Engine) -> None:
     }  # fmt: skip
     with pytest.raises(IntegrityError, match="charge_counts_once"):
         add(engine, ChargeRow, charge)
+
+
+TOTALS = st.integers(-(10**37), 10**37)
+PERIODS = st.dictionaries(
+    st.tuples(st.sampled_from(["a", "b"]), INSTANTS.filter(lambda at: at != FIRST_START)), TOTALS, max_size=8
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(PERIODS, PERIODS)
+def test_rows_that_are_there_are_moved_and_the_others_are_added(
+    engine: Engine, first: dict[tuple[str, datetime], int], then: dict[tuple[str, datetime], int]
+) -> None:
+    with engine.connect() as connection:
+        accounts.make_missing(connection, ["a", "b"], Home(), at(MARCH))
+        for account in ("a", "b"):
+            budgets.add_balance(connection, accounts.get(connection, account), by="ops", now=at(MARCH))
+        for kept in (first, then):
+            put = [(account, starts_at, 0, spent, -1, 7) for (account, starts_at), spent in kept.items()]
+            bulk.put(connection, BudgetPeriodRow, ("spent",), put)
+        every = select(BudgetPeriodRow.account, BudgetPeriodRow.starts_at, BudgetPeriodRow.spent)
+        found = {tuple(row[:2]): row[2] for row in connection.execute(every.where(BudgetPeriodRow.room == -1))}
+        connection.rollback()
+    assert found == first | then
+
+
+@pytest.mark.parametrize("spent", [1.0, True, "1"])
+def test_a_total_that_is_no_exact_one_is_refused(engine: Engine, spent: object) -> None:
+    with engine.connect() as connection, pytest.raises(TypeError, match="a total is an int"):
+        bulk.put(connection, BudgetPeriodRow, ("spent",), [("a", at(MARCH), 1, spent, 0, 0)])
+
+
+def test_columns_are_set_in_the_rows_that_are_named(engine: Engine) -> None:
+    far = MAX_AMOUNT * 3
+    moved = {"b": (far, bytes(range(16)), at(MARCH)), "c": (-far, b"c" * 16, None), "d": (1, b"d" * 16, None)}
+    changes = [{"account": k, "overdraft": o, "chain": c, "frozen_at": f} for k, (o, c, f) in moved.items()]
+
+    def work(connection: Connection) -> None:
+        accounts.make_missing(connection, ["a", "b", "c"], Home(), at(MARCH))
+        bulk.change(connection, AccountRow, ("account",), changes)
+
+    in_transaction(engine, work)
+    kept = {row["account"]: (row["overdraft"], row["chain"], row["frozen_at"]) for row in rows(engine, AccountRow)}
+    assert kept == {"a": (0, bytes(16), None), "b": moved["b"], "c": moved["c"]}
+
+
+def test_rows_are_removed_by_what_names_them(engine: Engine) -> None:
+    waiting = [(name, bytes([number]) * 16) for name in ("a", "b") for number in range(3)]
+    written = [{"account": name, "event_key": key, "completed_at": at(MARCH)} for name, key in waiting]
+
+    def work(connection: Connection) -> None:
+        bulk.add(connection, PendingRow, written)
+        bulk.remove(connection, PendingRow, ("account", "event_key"), [*waiting[1:4], ("c", bytes(16))])
+
+    in_transaction(engine, work)
+    left = [(row["account"], row["event_key"]) for row in rows(engine, PendingRow, PendingRow.account)]
+    assert sorted(left) == sorted([waiting[0], *waiting[4:]])
 
 
 def test_nothing_is_no_statement(engine: Engine) -> None:
