@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from operator import attrgetter, itemgetter
+from itertools import repeat
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from costmeter.core.errors import InputError
@@ -239,11 +240,29 @@ def crossed(budget: Budget, before: int, after: int, of: str = ACTUAL) -> tuple[
     return up, [threshold for threshold in some if after < threshold.amount <= before]
 
 
+class Group(NamedTuple):
+    """The budgets of money, or those of tokens, that filter by the same keys: where these stand among the matcher's,
+    and the budgets by their values of them. A single value stands by itself."""
+
+    places: tuple[int, ...]
+    of_tokens: bool
+    budgets: dict[Any, list[Budget]]
+
+    def value_of(self, values: Sequence[Any]) -> Any:
+        """What a call's values of the matcher's keys are of these keys."""
+        return values[self.places[0]] if len(self.places) == 1 else tuple(values[place] for place in self.places)
+
+    def values_of(self, columns: Sequence[Sequence[Any]], count: int) -> Iterable[Any]:
+        """The same of many calls."""
+        if len(self.places) == 1:
+            return columns[self.places[0]]
+        return zip(*(columns[place] for place in self.places), strict=True) if self.places else repeat((), count)
+
+
 class Matcher:
     """The budgets of an account, arranged so that those of a call are found without looking at each.
 
-    `holds_balance` says whether its balance has been held back of; `stops` whether anything can be. `groups` has the
-    budgets that filter by the same keys, by their values of these, with what picks such values among those of a call.
+    `holds_balance` says whether its balance has been held back of; `stops` whether anything can be.
     """
 
     def __init__(self, budgets: Iterable[Budget], *, holds_balance: bool = False) -> None:
@@ -252,36 +271,26 @@ class Matcher:
         self.stops = holds_balance or any(budget.stops for budget in self.budgets)
         self.by_number = {budget.number: budget for budget in self.budgets}
         keys = {key for budget in self.budgets for key in budget.filters}
+        self._tags = sorted(key.removeprefix("tag:") for key in keys if key.startswith("tag:"))
         self._attributes = [key for key in FILTERS if key in keys]
-        tags = sorted(key for key in keys if key.startswith("tag:"))
-        self._tags = [key.removeprefix("tag:") for key in tags]
-        self.keys = [*self._attributes, *tags]
-        groups: dict[tuple[str, ...], dict[Any, list[Budget]]] = {}
+        self.keys = [*self._attributes, *(f"tag:{name}" for name in self._tags)]
+        groups: dict[tuple[Any, ...], Group] = {}
         for budget in self.budgets:
-            filtered = tuple(key for key in self.keys if key in budget.filters)
-            values = tuple(budget.filters[key] for key in filtered)
-            groups.setdefault(filtered, {}).setdefault(values[0] if len(values) == 1 else values, []).append(budget)
-        self.groups = [
-            (itemgetter(*map(self.keys.index, filtered)) if filtered else _nothing, found)
-            for filtered, found in groups.items()
-        ]
-        self._get = attrgetter(*self._attributes) if self._attributes else None
+            alike = tuple(place for place, key in enumerate(self.keys) if key in budget.filters), budget.unit == TOKENS
+            group = groups.setdefault(alike, Group(*alike, {}))
+            value = group.value_of([budget.filters.get(key) for key in self.keys])
+            group.budgets.setdefault(value, []).append(budget)
+        self.groups = list(groups.values())
 
-    def values(self, event: UsageEvent) -> tuple[str | None, ...]:
-        """What a call has of the keys that the budgets filter by."""
-        found: Any = () if self._get is None else self._get(event)
-        if len(self._attributes) == 1:
-            found = (found,)
-        return (*found, *map(event.tags.get, self._tags)) if self._tags else found
+    def values_of(self, events: Sequence[UsageEvent]) -> list[Iterable[Any]]:
+        """For each group, what calls have of the keys that its budgets filter by."""
+        columns = [list(map(attrgetter(name), events)) for name in self._attributes]
+        columns += [[event.tags.get(name) for event in events] for name in self._tags]
+        return [group.values_of(columns, len(events)) for group in self.groups]
 
-    def matching(self, values: tuple[str | None, ...]) -> list[Budget]:
-        """The budgets that count the calls which have these values."""
-        return [budget for pick, budgets in self.groups for budget in budgets.get(pick(values), ())]
-
-
-def _nothing(_values: Sequence[str | None]) -> tuple[()]:
-    """What budgets that filter by nothing pick: all calls are the same to them."""
-    return ()
+    def matching(self, values: Sequence[str | None]) -> list[Budget]:
+        """The budgets that count the calls which have these values of its keys."""
+        return [budget for group in self.groups for budget in group.budgets.get(group.value_of(values), ())]
 
 
 def by_period(budget: Budget, quarters: Mapping[int, int]) -> dict[Period, int]:

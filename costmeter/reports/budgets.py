@@ -11,8 +11,9 @@ from sqlalchemy import Connection
 from costmeter.core.budgets import ACTUAL, Budget, format_limit
 from costmeter.core.notices import share
 from costmeter.core.periods import Period, format_instant
-from costmeter.store import budgets
-from costmeter.store.budgets import KeptBudget, PeriodKey, Spent
+from costmeter.store import budget_periods, budgets
+from costmeter.store.budget_periods import PeriodKey, Spent
+from costmeter.store.budgets import KeptBudget
 
 
 class Standing(NamedTuple):
@@ -35,7 +36,7 @@ def standing_budgets(
 ) -> list[Standing]:
     """The budgets in force of all or of some accounts, by account and name."""
     found = [(one, one.budget.period_of(now)) for one in budgets.in_force(connection, accounts, name)]
-    spent = budgets.periods(connection, [key_of(one, period) for one, period in found if period is not None])
+    spent = budget_periods.periods(connection, [key_of(one, period) for one, period in found if period is not None])
     nothing = Spent(0, 0)
     return [
         Standing(one, period, nothing if period is None else spent.get(key_of(one, period), nothing))

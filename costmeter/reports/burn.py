@@ -17,7 +17,7 @@ from costmeter.core.periods import QUARTER_MICROS, Period, format_instant, from_
 from costmeter.core.steps import grain, steps
 from costmeter.reports.budgets import Standing, key_of, period_shape, standing_budgets, state_shape, used_percent
 from costmeter.reports.outlook import outlook
-from costmeter.store import accounts, budgets
+from costmeter.store import accounts, budget_periods, budgets
 from costmeter.store.accounts import Account
 from costmeter.store.days import measure
 from costmeter.store.scope import Scope
@@ -129,7 +129,7 @@ def _periods(connection: Connection, standing: Standing, before: datetime) -> di
     kept, budget = standing.kept, standing.kept.budget
     found = [*islice(periods_before(budget, before), PERIODS + 1)]
     shown = found[:PERIODS]
-    spent = budgets.periods(connection, [key_of(kept, period) for period in shown])
+    spent = budget_periods.periods(connection, [key_of(kept, period) for period in shown])
     rows = []
     for period in shown:
         of_period = spent.get(key_of(kept, period))

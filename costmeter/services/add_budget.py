@@ -30,9 +30,10 @@ from costmeter.core.events import check_account, check_said
 from costmeter.core.periods import Period, format_instant, zone
 from costmeter.core.secrets import without_secrets
 from costmeter.services.count_budgets import Movement, tell_crossings
-from costmeter.store import accounts, audit, budget_sums, budgets, detached
+from costmeter.store import accounts, audit, budget_periods, budget_sums, budgets, detached
 from costmeter.store.accounts import Account, Home
-from costmeter.store.budgets import KeptBudget, PeriodKey
+from costmeter.store.budget_periods import PeriodKey
+from costmeter.store.budgets import KeptBudget
 from costmeter.store.engine import in_transaction
 
 
@@ -130,7 +131,7 @@ def _count(connection: Connection, account: Account, budget: Budget, now: dateti
     for period, amount in spent.items():
         assert period.start is not None
         rows[PeriodKey(account.account, budget.number, period.start)] = (amount, room(budget, amount))
-    budgets.save_spent(connection, rows)
+    budget_periods.save_spent(connection, rows)
     present = budget.period_of(now)
     if present in spent:
         tell_crossings(connection, Movement(account.account, budget, present, 0, spent[present]), now)

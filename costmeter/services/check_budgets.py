@@ -12,9 +12,9 @@ from sqlalchemy import Connection
 
 from costmeter.core.budgets import Budget, by_period, format_limit, room
 from costmeter.core.periods import format_instant
-from costmeter.store import budget_sums, budgets, detached
+from costmeter.store import budget_periods, budget_sums, budgets, detached
 from costmeter.store.accounts import Account
-from costmeter.store.budgets import PeriodKey
+from costmeter.store.budget_periods import PeriodKey
 
 
 def budget_findings(connection: Connection, account: Account) -> Iterator[str]:
@@ -37,7 +37,9 @@ def rebuild_budgets(connection: Connection, account: Account) -> None:
             PeriodKey(account.account, budget.number, start): (amount, room(budget, amount))
             for start, amount in spent.items()
         }
-        budgets.save_spent(connection, rows)
+        budget_periods.save_spent(connection, rows)
+    if account.budgets:
+        budgets.say_changed(connection, account.account)  # what posters remember may be what was wrong
 
 
 _Spent = dict[datetime, int]  # by the start of a period
@@ -47,7 +49,7 @@ def _compared(connection: Connection, account: Account) -> Iterator[tuple[Budget
     """Each budget with what is kept of its periods, and with what the charges give."""
     if not account.budgets:
         return
-    kept = budgets.of_account(connection, account.account)
+    kept = budget_periods.of_account(connection, account.account)
     away = detached.last_completion(connection, account.account)
     for one in budgets.in_force(connection, [account.account]):
         budget = one.budget

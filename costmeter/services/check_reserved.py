@@ -8,16 +8,19 @@ from sqlalchemy import Connection
 
 from costmeter.core.budgets import BALANCE, Budget, balance_limit, format_limit, room
 from costmeter.core.periods import format_instant
-from costmeter.store import budgets, reservations
+from costmeter.store import budget_periods, budgets, reservations
 from costmeter.store.accounts import Account
-from costmeter.store.budgets import PeriodKey
+from costmeter.store.budget_periods import PeriodKey
 
 
 def reserved_findings(connection: Connection, account: Account) -> Iterator[str]:
     """What of the reserved sums of an account's budgets is not what its open reservations hold back."""
     if not account.budgets:
         return
-    kept, held = budgets.of_account(connection, account.account), reservations.held_now(connection, account.account)
+    kept, held = (
+        budget_periods.of_account(connection, account.account),
+        reservations.held_now(connection, account.account),
+    )
     in_force = _in_force(connection, account)
     for key in sorted(kept.keys() | held.keys()):
         had, budget = kept[key].reserved if key in kept else 0, in_force.get(key.number)
@@ -41,7 +44,7 @@ def rebuild_reserved(connection: Connection, account: Account) -> None:
     for key in sorted(reservations.held_now(connection, account.account)):
         if key.number in in_force:
             reservations.make_period(connection, key, room(in_force[key.number], 0))
-    keys: list[PeriodKey] = sorted(budgets.of_account(connection, account.account))
+    keys: list[PeriodKey] = sorted(budget_periods.of_account(connection, account.account))
     reservations.lock_periods(connection, keys)
     held = reservations.held_now(connection, account.account)
     reservations.save_reserved(connection, {key: held[key] for key in keys})

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
 from costmeter.core.budgets import (
-    TOKENS,
     Budget,
     Matcher,
     Threshold,
@@ -20,12 +21,13 @@ from costmeter.core.budgets import (
 from costmeter.core.events import UsageEvent
 from costmeter.core.periods import Period, format_instant
 from costmeter.services.settle_reservation import settle_posted
-from costmeter.store import alerts, budgets, reservations
+from costmeter.store import alerts, budget_periods, budgets, reservations
 from costmeter.store.accounts import Account
 from costmeter.store.alerts import Crossing
-from costmeter.store.budgets import PeriodKey
+from costmeter.store.budget_periods import PeriodKey
 
 KIND = "budget"
+TOGETHER = 10_000  # charges of a quarter hour that wait to be summed
 
 
 class Movement(NamedTuple):
@@ -42,71 +44,86 @@ class Tally:
     """What charges of one account add to its budgets, summed by quarter hour and, for each group of budgets that filter
     by the same keys, by the values that some of them count."""
 
-    def __init__(self, account: str, matcher: Matcher) -> None:
-        self.account, self._matcher = account, matcher
-        self._sums: dict[int, list[dict[Any, list[int]]]] = {}  # cost and tokens
+    def __init__(self, account: Account, matcher: Matcher) -> None:
+        self.account, self._matcher = account, matcher  # as the account was before the charges
+        self._added: dict[int, list[tuple[UsageEvent, int, int]]] = {}  # call, cost and sign, by quarter hour
+        self._sums: dict[int, list[dict[Any, int]]] = {}
         self.posted: list[str] = []  # the calls charged for the first time, where they may have reservations
 
     @classmethod
     def of(cls, connection: Connection, account: Account) -> Tally | None:
         """That of an account that is locked; None where it never had a budget."""
-        return cls(account.account, budgets.matcher(connection, account)) if account.budgets else None
+        return cls(account, budgets.matcher(connection, account)) if account.budgets else None
 
     def add(self, charge: Mapping[str, Any], event: UsageEvent, quarter: int) -> None:
         """Add one charge, a reversal included, of an event that was measured, which completed in a quarter hour."""
-        assert event.usage is not None
         if self._matcher.stops and charge["revision"] == 1 and event.event_id is not None:
             self.posted.append(event.event_id)
-        hit, miss, output = event.usage[:3]
-        cost, tokens = charge["cost"] or 0, charge["sign"] * (hit + miss + output)
-        values = self._matcher.values(event)
-        of_quarter = self._sums.get(quarter)
-        if of_quarter is None:
-            of_quarter = self._sums[quarter] = [{} for _ in self._matcher.groups]
-        for (pick, counted), of_group in zip(self._matcher.groups, of_quarter, strict=True):
-            value = pick(values)
-            if (sums := of_group.get(value)) is not None:
-                sums[0] += cost
-                sums[1] += tokens
-            elif value in counted:
-                of_group[value] = [cost, tokens]
+        added = self._added.setdefault(quarter, [])
+        added.append((event, charge["cost"] or 0, charge["sign"]))
+        if len(added) == TOGETHER:
+            self._sum_up(quarter)
+
+    def _sum_up(self, quarter: int) -> None:
+        """Sum what was added of a quarter hour, column by column, which takes a third of the time of one by one."""
+        events, costs, signs = zip(*self._added.pop(quarter), strict=True)
+        groups, amounts = self._matcher.groups, {False: costs}
+        if any(group.of_tokens for group in groups):
+            amounts[True] = tuple(sign * sum(event.usage[:3]) for event, sign in zip(events, signs, strict=True))
+        sums = self._sums.setdefault(quarter, [defaultdict(int) for _ in groups])
+        for group, of_group, values in zip(groups, sums, self._matcher.values_of(events), strict=True):
+            counted = group.budgets
+            for value, amount in zip(values, amounts[group.of_tokens], strict=True):
+                if value in counted:
+                    of_group[value] += amount
 
     def moved(self) -> Iterator[tuple[Budget, Period, int]]:
         """Each period of each budget whose spend it moves, and by how much."""
-        found: dict[tuple[int, Period], int] = {}
+        for quarter in [*self._added]:
+            self._sum_up(quarter)
+        found: dict[tuple[int, Period], int] = defaultdict(int)
         for quarter, of_quarter in self._sums.items():
-            for (_, counted), of_group in zip(self._matcher.groups, of_quarter, strict=True):
-                for value, sums in of_group.items():
-                    for budget in counted[value]:
+            for group, of_group in zip(self._matcher.groups, of_quarter, strict=True):
+                for value, amount in of_group.items():
+                    for budget in group.budgets[value]:
                         period = budget.period_at(quarter)
                         if period is not None:
-                            key = budget.number, period
-                            found[key] = found.get(key, 0) + sums[budget.unit == TOKENS]
+                            found[budget.number, period] += amount
         for (number, period), amount in found.items():
             if amount:
                 yield self._matcher.by_number[number], period, amount
 
 
-def count_budgets(connection: Connection, tallies: Collection[Tally], now: datetime) -> None:
+def count_budgets(connection: Connection, tallies: Mapping[Tally, Account], now: datetime) -> None:
     """Add what was tallied to the budgets' periods, and raise or recover the alerts of thresholds that it crosses.
 
-    In the transaction of the charges and under the locks of their accounts. What the calls had reserved is given back.
+    In the transaction of the charges and under the locks of their accounts, which come as they stand after them. What
+    the calls had reserved is given back.
     """
-    held = settle_posted(connection, {tally.account: tally.posted for tally in tallies if tally.posted}, now)
-    moved = [(tally.account, *move) for tally in tallies for move in tally.moved()]
+    held = settle_posted(connection, {tally.account.account: tally.posted for tally in tallies if tally.posted}, now)
+    moved = [(tally, *move) for tally in tallies for move in tally.moved()]
     if not moved and not held:
         return
-    keys = [PeriodKey(account, budget.number, period.start) for account, budget, period, _ in moved if period.start]
+    begin: dict[Account, set[datetime]] = defaultdict(set)
+    movements: dict[PeriodKey, tuple[Budget, Period, int]] = {}
+    for tally, budget, period, amount in moved:
+        assert period.start is not None
+        begin[tally.account].add(period.start)
+        movements[PeriodKey(tally.account.account, budget.number, period.start)] = budget, period, amount
     if held:  # in one order, as whoever reserves locks these rows too
-        reservations.lock_periods(connection, [*(held.keys() | set(keys))])
-    found, rows = budgets.spent_of(connection, keys), {}
-    for key, (account, budget, period, amount) in sorted(zip(keys, moved, strict=True)):
-        before = found.get(key, 0)
-        after = before + amount
+        reservations.lock_periods(connection, [*(held.keys() | movements.keys())])
+    spending, rows = budget_periods.spending_of(connection, begin), {}
+    for key, (budget, period, amount) in sorted(movements.items(), key=itemgetter(0)):
+        amounts = spending[key.account].amounts
+        before = amounts.get(key[1:], 0)
+        after = amounts[key[1:]] = before + amount
         rows[key] = (after, room(budget, after))
         if budget.crosses(before, after):
-            tell_crossings(connection, Movement(account, budget, period, before, after), now)
-    budgets.save_spent(connection, rows)
+            tell_crossings(connection, Movement(key.account, budget, period, before, after), now)
+    budget_periods.save_spent(connection, rows)
+    for account in tallies.values():
+        if account.account in spending:
+            budget_periods.remember(connection, account, spending[account.account])
     reservations.give_back(connection, held)
 
 

@@ -61,7 +61,7 @@ def write_folds(batch: Batch, folds: Sequence[Fold], now: datetime) -> None:
     for fold in folds:
         fold.write()
     batch.write()
-    count_budgets(batch.connection, [fold.tally for fold in folds if fold.tally is not None], now)
+    count_budgets(batch.connection, {fold.tally: fold.account for fold in folds if fold.tally is not None}, now)
 
 
 @dataclass
@@ -238,8 +238,9 @@ class Fold:
         """Keep a charge's row, what paid it, and what it adds to the rollups."""
         self.rows["charge"].append(charge)
         key = {name: charge[name] for name in ("account", "event_key", "completed_at", "revision")}
-        for ordinal, deduction in enumerate(split.deductions):
-            self.rows["deduction"].append({**key, "ordinal": ordinal, **deduction._asdict()})
+        for ordinal, (credit_id, kind, amount) in enumerate(split.deductions):
+            paid = {"ordinal": ordinal, "credit_id": credit_id, "kind": kind, "amount": amount}
+            self.rows["deduction"].append(key | paid)
         quarter = quarter_of(event.completed_at)
         self.rollup.add(charge, event, quarter)
         if self.tally is not None:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 from costmeter.core.errors import NotFoundError
 from costmeter.core.reservations import RELEASED, SETTLED, Reservation
 from costmeter.store import reservations
-from costmeter.store.budgets import PeriodKey
+from costmeter.store.budget_periods import PeriodKey
 from costmeter.store.engine import in_transaction
 from costmeter.store.keys import identity_key, key_text
 

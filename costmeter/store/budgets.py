@@ -1,8 +1,8 @@
-"""Budgets, and what is spent of them in their periods."""
+"""Budgets: those that are in force, and those of an account as its poster wants them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -11,13 +11,11 @@ from sqlalchemy import ColumnElement, Connection, Engine, delete, exists, func, 
 
 from costmeter.core.budgets import BALANCE, Budget, Matcher, balance_limit, parse_threshold
 from costmeter.core.errors import NotFoundError
-from costmeter.core.periods import to_micros
-from costmeter.store import accounts, bulk
+from costmeter.store import accounts
 from costmeter.store.accounts import Account
 from costmeter.store.budget_tables import BudgetPeriodRow, BudgetRow
 from costmeter.store.bulk import among
 from costmeter.store.tables import AccountRow, CreditRow
-from costmeter.store.types import as_micros
 
 CACHED = 10_000  # accounts whose budgets a process keeps
 
@@ -31,21 +29,6 @@ class KeptBudget(NamedTuple):
     created_by: str
 
 
-class Spent(NamedTuple):
-    """What is spent and reserved of a budget in a period, in the budget's unit."""
-
-    spent: int
-    reserved: int
-
-
-class PeriodKey(NamedTuple):
-    """One period of one budget."""
-
-    account: str
-    number: int
-    starts_at: datetime
-
-
 _FIELDS = ("number", "name", "filters", "per", "timezone", "unit", "amount", "thresholds", "stops", "starts_at",
            "ends_at", "channels")  # fmt: skip
 _COLUMNS = (
@@ -54,7 +37,6 @@ _COLUMNS = (
     BudgetRow.created_at,
     BudgetRow.created_by,
 )
-_PERIOD = tuple(getattr(BudgetPeriodRow, name) for name in (*PeriodKey._fields, *Spent._fields))
 _matchers: WeakKeyDictionary[Engine, dict[str, tuple[int, Matcher]]] = WeakKeyDictionary()
 
 
@@ -119,7 +101,7 @@ def add(connection: Connection, account: str, budget: Budget, *, by: str, now: d
         "channels": None if budget.channels is None else list(budget.channels),
     }
     connection.execute(insert(BudgetRow), row)
-    _say_changed(connection, account)
+    say_changed(connection, account)
     return budget
 
 
@@ -129,7 +111,7 @@ def remove(connection: Connection, account: str, number: int, *, by: str, now: d
     connection.execute(update(BudgetRow).where(*of_budget).values(removed_at=now, removed_by=by))
     forgotten = (BudgetPeriodRow.account == account, BudgetPeriodRow.number == number)
     connection.execute(delete(BudgetPeriodRow).where(*forgotten))
-    _say_changed(connection, account)
+    say_changed(connection, account)
 
 
 def holds_balance(connection: Connection, account: str) -> bool:
@@ -150,51 +132,9 @@ def add_balance(connection: Connection, account: Account, *, by: str, now: datet
     connection.execute(insert(BudgetRow), row)
     period = {"account": account.account, "starts_at": limit.starts_at, "number": BALANCE, "spent": 0, "room": 0}
     connection.execute(insert(BudgetPeriodRow), period | {"reserved": 0})
-    _say_changed(connection, account.account)
+    say_changed(connection, account.account)
 
 
-def _say_changed(connection: Connection, account: str) -> None:
+def say_changed(connection: Connection, account: str) -> None:
+    """Let every process read again what it knows of an account's budgets, and of what is spent of them."""
     connection.execute(update(AccountRow).where(AccountRow.account == account).values(budgets=AccountRow.budgets + 1))
-
-
-def periods(connection: Connection, keys: Collection[PeriodKey]) -> dict[PeriodKey, Spent]:
-    """What is spent and reserved in these periods; one that has no row is left out."""
-    if not keys:
-        return {}
-    # Of all these accounts what begins at any of these instants: few more rows, and a statement that is made once.
-    query = select(*_PERIOD).where(
-        among(connection, BudgetPeriodRow.account, {key.account for key in keys}),
-        BudgetPeriodRow.starts_at.in_({key.starts_at for key in keys}),
-    )
-    wanted, found = set(keys), {}
-    for account, number, starts_at, spent, reserved in connection.execute(query):
-        key = PeriodKey(account, number, starts_at)
-        if key in wanted:
-            found[key] = Spent(spent, reserved)
-    return found
-
-
-def spent_of(connection: Connection, keys: Collection[PeriodKey]) -> dict[PeriodKey, int]:
-    """What is spent in these periods, for the poster, which asks for many at each posting.
-
-    Other periods that begin with them may be told too.
-    """
-    begin = {to_micros(key.starts_at): key.starts_at for key in keys}
-    at = as_micros(connection, BudgetPeriodRow.starts_at)
-    query = select(BudgetPeriodRow.account, BudgetPeriodRow.number, at, BudgetPeriodRow.spent).where(
-        among(connection, BudgetPeriodRow.account, {key.account for key in keys}),
-        BudgetPeriodRow.starts_at.in_(begin.values()),
-    )
-    return {PeriodKey(row[0], row[1], begin[int(row[2])]): row[3] for row in connection.execute(query).all()}
-
-
-def of_account(connection: Connection, account: str) -> dict[PeriodKey, Spent]:
-    """Every period of an account's budgets that has a row."""
-    query = select(*_PERIOD).where(BudgetPeriodRow.account == account)
-    return {PeriodKey(*row[:3]): Spent(row[3], row[4]) for row in connection.execute(query)}
-
-
-def save_spent(connection: Connection, rows: Mapping[PeriodKey, tuple[int, int]]) -> None:
-    """Write what is spent in periods, and the room that leaves; what is reserved is left as it is."""
-    values = [(key.account, key.starts_at, key.number, *moved, 0) for key, moved in rows.items()]
-    bulk.put(connection, BudgetPeriodRow, ("spent", "room"), values)

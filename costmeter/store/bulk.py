@@ -25,7 +25,6 @@ from sqlalchemy import (
     Text,
     any_,
     bindparam,
-    delete,
     event,
     func,
     literal,
@@ -115,8 +114,10 @@ def remove(connection: Connection, table: type[Table], by: Sequence[str], keys: 
         removed = f"DELETE FROM {table.__tablename__} USING {given.table} WHERE {_named(table, by)}"  # noqa: S608
         connection.exec_driver_sql(removed, given.arrays)
     else:
-        one = delete(table).where(*(column == bindparam(f"_{column.key}") for column in columns))
-        connection.execute(one, [{f"_{name}": value for name, value in zip(by, key, strict=True)} for key in keys])
+        named = " AND ".join(f"{name} = ?" for name in by)
+        values = _made([_sent(column.type, is_postgresql=False) for column in columns], keys)
+        removed = f"DELETE FROM {table.__tablename__} WHERE {named}"  # noqa: S608  our own names
+        connection.exec_driver_sql(removed, list(zip(*values, strict=True)))
 
 
 def listed(

@@ -28,8 +28,8 @@ from costmeter.core.events import PROVIDERS
 from costmeter.core.money import MAX_AMOUNT
 from costmeter.core.periods import format_instant, parse_instant
 from costmeter.core.reservations import EXPIRED, OPEN, SETTLED, Hold, Part, Reservation
+from costmeter.store.budget_periods import PeriodKey, Spent
 from costmeter.store.budget_tables import BudgetPeriodRow, ReservationRow
-from costmeter.store.budgets import PeriodKey, Spent
 from costmeter.store.bulk import add_new, listed, probed
 from costmeter.store.keys import key_before
 from costmeter.store.tables import IdentityRow, PendingRow

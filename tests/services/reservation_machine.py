@@ -19,7 +19,7 @@ from costmeter.services.rebuild_projections import rebuild_projections
 from costmeter.services.reserve import Ask, reserve
 from costmeter.services.settle_reservation import release_reservation, settle_reservation
 from costmeter.services.verify import verify
-from costmeter.store import budgets, reservations
+from costmeter.store import budget_periods, reservations
 from costmeter.store.engine import reading
 from tests.make import MILLION, an_event, at, post, record, usd
 from tests.services.reserving import a_budget
@@ -220,7 +220,7 @@ class ReservationMachine(RuleBasedStateMachine):
     @invariant()
     def it_is_what_the_model_says(self) -> None:
         with reading(self.engine) as connection:
-            kept = budgets.of_account(connection, self.account)
+            kept = budget_periods.of_account(connection, self.account)
             made = reservations.newest(connection, self.account, None, limit=1_000)
         assert {one.reservation_id: one.state for one in made} == {
             one.reservation_id: one.state for one in self.model.held

@@ -12,7 +12,7 @@ from costmeter.core.periods import format_instant
 from costmeter.core.reservations import Refusal, Reservation
 from costmeter.services.add_budget import NewBudget, add_budget
 from costmeter.services.reserve import Ask, reserve
-from costmeter.store import accounts, budgets, reservations
+from costmeter.store import accounts, budget_periods, budgets, reservations
 from costmeter.store.accounts import Home
 from costmeter.store.engine import reading
 from tests.make import NOW, at, usd
@@ -52,7 +52,7 @@ def standing(engine: Engine, account: str = "default") -> dict[tuple[str, str], 
     """Spent and reserved by budget in force and the day that a period starts."""
     with reading(engine) as connection:
         names = {one.budget.number: one.budget.name for one in budgets.in_force(connection, [account])}
-        rows = budgets.of_account(connection, account)
+        rows = budget_periods.of_account(connection, account)
     return {
         (names[key.number], f"{key.starts_at:%m-%d}"): (row.spent, row.reserved) for key, row in sorted(rows.items())
     }
@@ -62,5 +62,5 @@ def check_reserved(engine: Engine, account: str = "default") -> None:
     """What is reserved is what the open reservations hold, to the digit."""
     with reading(engine) as connection:
         own = accounts.get(connection, account).account
-        kept, held = budgets.of_account(connection, own), reservations.held_now(connection, own)
+        kept, held = budget_periods.of_account(connection, own), reservations.held_now(connection, own)
     assert {key: row.reserved for key, row in kept.items() if row.reserved} == {k: n for k, n in held.items() if n}

@@ -20,7 +20,7 @@ from costmeter.services.rebuild_projections import rebuild_projections
 from costmeter.services.remove_budget import remove_budget
 from costmeter.services.reprice import reprice
 from costmeter.services.verify import verify
-from costmeter.store import alerts, budgets
+from costmeter.store import alerts, budget_periods, budgets
 from costmeter.store.accounts import Home
 from costmeter.store.engine import reading
 from costmeter.store.tables import AlertRow, BudgetPeriodRow, NoticeRow
@@ -41,7 +41,7 @@ def spent(engine: Engine, account: str = "default") -> dict[tuple[str, str], str
     """What is spent by budget and period."""
     with reading(engine) as connection:
         found = {one.budget.number: one.budget for one in budgets.in_force(connection, [account])}
-        rows = budgets.of_account(connection, account)
+        rows = budget_periods.of_account(connection, account)
     return {
         (found[key.number].name, key.starts_at.isoformat()[:16]): format_limit(row.spent, found[key.number].unit)
         for key, row in sorted(rows.items())
@@ -276,7 +276,7 @@ class TestProjection:
         assert spent(engine) == before | {("all", "2025-03-09T00:00"): "0.00"}
         assert told(engine) == notices
         with reading(engine) as connection:
-            kept = budgets.of_account(connection, "default")
+            kept = budget_periods.of_account(connection, "default")
         assert {row.reserved for row in kept.values()} == {0}  # nothing is reserved by anybody
 
 

@@ -22,7 +22,7 @@ from costmeter.services.make_partitions import make_partitions
 from costmeter.services.reprice import reprice
 from costmeter.services.verify import verify
 from costmeter.services.void_credit import void_credit
-from costmeter.store import accounts, balances, budgets, detached
+from costmeter.store import accounts, balances, budget_periods, detached
 from costmeter.store.accounts import Home
 from costmeter.store.engine import open_engine, reading
 from costmeter.store.scope import Scope
@@ -201,7 +201,7 @@ class TestBudgets:
         assert verify(books) == []
         detach(books)
         with reading(books) as connection:
-            before = budgets.of_account(connection, "default")
+            before = budget_periods.of_account(connection, "default")
         assert sorted(format_amount(row.spent) for row in before.values()) == [
             "1.10",
             "2.48",
@@ -209,7 +209,7 @@ class TestBudgets:
         record_and_post(books, an_event("late in march", MARCH), now=NOW)
         assert verify(books, full=True) == []
         with reading(books) as connection:
-            after = budgets.of_account(connection, "default")
+            after = budget_periods.of_account(connection, "default")
         assert sorted(format_amount(row.spent) for row in after.values()) == ["2.20", "3.58"]
 
     def test_none_begins_in_a_month_that_is_away(self, away: Engine) -> None:
