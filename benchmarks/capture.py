@@ -23,8 +23,8 @@ from benchmarks import databases, traffic
 from costmeter.prices.read import builtin_book
 from costmeter.services.record_calls import Received, Tally, record_calls
 from costmeter.store.accounts import Home
-from costmeter.store.bulk import _BEFORE_2000
 from costmeter.store.engine import CACHE_KILOBYTES, journal_mode, open_engine
+from costmeter.store.sent import BEFORE_2000
 from costmeter.store.tables import EventRow, IdentityRow, PendingRow, Table
 
 BATCH, BATCHES, ROUNDS = 1_000, 5, 7
@@ -183,7 +183,7 @@ def _sent(name: str, value: Any) -> Any:
     if value is None:
         return None
     if name.endswith("_at"):
-        return value - _BEFORE_2000
+        return value - BEFORE_2000
     return b"\x01" + value.encode() if name in ("tags", "usage", "detail") else value
 
 

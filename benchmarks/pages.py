@@ -45,6 +45,7 @@ PAGES = {
     "balance": f"/balance?{_OWN}&from=2025-03-01&to=2025-03-31&month=2025-03",
     "statements": f"/statements?{_OWN}",
     "statement": f"/statements/{ACCOUNT}/2025-03",
+    "closing": f"/statements/{ACCOUNT}/2025-03/close",
     "budgets": f"/budgets?{_OWN}",
     "alerts": f"/alerts?{_OWN}",
     "prices": f"/prices?{_OWN}",

@@ -38,7 +38,7 @@ from costmeter.store.credits import BookedCredit
 from costmeter.store.engine import in_transaction, open_engine
 from costmeter.wiring import collect_seldom
 
-BATCH, CALLS, ROUNDS, SECONDS = 1_000, 5_000, 3, 4
+BATCH, CALLS, ROUNDS, SECONDS = 1_000, 20_000, 3, 4
 _meeting: Barrier
 EACH_CALL = """
 \\set account random(1, :accounts)

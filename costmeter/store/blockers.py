@@ -74,14 +74,14 @@ def _time(account: Account, month: str, grace: timedelta, now: datetime) -> list
 
 def _doubts(connection: Connection, account: Account, month: str) -> list[Blocker]:
     """Calls whose cost is not known or not certain, or that are not booked."""
-    states = charges.states_in_force(connection, account.account, month)
+    doubts = charges.doubts_in_force(connection, account.account, month)
     _, end = month_period(month, account.timezone)
     waiting = select(func.count()).select_from(PendingRow)
     unposted = connection.scalar(waiting.where(PendingRow.account == account.account, PendingRow.completed_at < end))
     items = (QuarantineRow.account == account.account, QuarantineRow.billing_month <= month)
     counts = {
-        "unpriced": states.get("unpriced", 0),
-        "provisional": states.get("provisional", 0),
+        "unpriced": doubts.get("unpriced", 0),
+        "provisional": doubts.get("provisional", 0),
         "quarantined": quarantine.count(connection, None, *items),
         "unposted": unposted or 0,
     }

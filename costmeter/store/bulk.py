@@ -5,23 +5,18 @@ Rows are mappings of every column's name to a value as the model has it; what a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-import msgspec
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
     Engine,
     FromClause,
-    Integer,
-    LargeBinary,
     Select,
-    SmallInteger,
     Text,
     any_,
     bindparam,
@@ -37,23 +32,12 @@ from sqlalchemy import values as sql_values
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.elements import KeyedColumnElement
-from sqlalchemy.types import JSON, TypeEngine
 
-from costmeter.core.money import MAX_AMOUNT
-from costmeter.core.periods import EPOCH, as_utc, to_micros
+from costmeter.store.sent import made, sent, sent_in_array
 from costmeter.store.tables import Table
-from costmeter.store.types import ExactMoney, ExactTotal, UtcInstant
 
 _COPY = "costmeter_copy"  # the execution option that hands types and rows to the driver
 _TOLD = "costmeter_told"  # the one that takes a statement as the driver would be told it
-_BEFORE_2000 = to_micros(EPOCH.replace(year=2000))  # PostgreSQL counts its microseconds from then on
-
-
-class _Sent(NamedTuple):
-    """How the values of a column go over the wire: as which type, and made so by what (None: as they are)."""
-
-    kind: str
-    made: Callable[[Sequence[Any]], Sequence[Any]] | None = None
 
 
 def add(connection: Connection, table: type[Table], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -63,10 +47,10 @@ def add(connection: Connection, table: type[Table], rows: Sequence[Mapping[str, 
     columns = table.__table__.columns
     names = columns.keys()
     is_postgresql = connection.dialect.name == "postgresql"
-    sent = [_sent(column.type, is_postgresql) for column in columns]
-    values = zip(*_made(sent, map(itemgetter(*names), rows)), strict=True)
+    kinds = [sent(column.type, is_postgresql=is_postgresql) for column in columns]
+    values = zip(*made(kinds, map(itemgetter(*names), rows)), strict=True)
     if is_postgresql:
-        options = {_COPY: ([column.kind for column in sent], values)}
+        options = {_COPY: ([column.kind for column in kinds], values)}
         copy = f"COPY {table.__tablename__} ({', '.join(names)}) FROM STDIN (FORMAT BINARY)"
         connection.exec_driver_sql(copy, execution_options=options)
     else:
@@ -115,7 +99,7 @@ def remove(connection: Connection, table: type[Table], by: Sequence[str], keys: 
         connection.exec_driver_sql(removed, given.arrays)
     else:
         named = " AND ".join(f"{name} = ?" for name in by)
-        values = _made([_sent(column.type, is_postgresql=False) for column in columns], keys)
+        values = made([sent(column.type, is_postgresql=False) for column in columns], keys)
         removed = f"DELETE FROM {table.__tablename__} WHERE {named}"  # noqa: S608  our own names
         connection.exec_driver_sql(removed, list(zip(*values, strict=True)))
 
@@ -186,7 +170,7 @@ def _upsert(
         added = f"INSERT INTO {table.__tablename__} ({', '.join(names)}) SELECT * FROM {given.table}"  # noqa: S608
         connection.exec_driver_sql(f"{added} {upsert}", given.arrays)
     else:
-        values = _made([_sent(column.type, is_postgresql=False) for column in columns], rows)
+        values = made([sent(column.type, is_postgresql=False) for column in columns], rows)
         connection.exec_driver_sql(f"{_insert(table.__tablename__, names)} {upsert}", list(zip(*values, strict=True)))
 
 
@@ -200,9 +184,9 @@ class _Given(NamedTuple):
 def _given(columns: Sequence[KeyedColumnElement[Any]], rows: Iterable[tuple[Any, ...]]) -> _Given:
     """The table `given` of rows, for a statement that is made as text: SQLAlchemy's own sends each value as text, which
     takes the driver three times as long."""
-    kinds = [_kind_in_array(column.type) for column in columns]
+    kinds = [sent_in_array(column.type) for column in columns]
     unnested = ", ".join(f"%b::{kind.kind}[]" for kind in kinds)
-    arrays = tuple(list(values) for values in _made(kinds, rows))
+    arrays = tuple(list(values) for values in made(kinds, rows))
     return _Given(f"unnest({unnested}) AS given ({', '.join(column.key for column in columns)})", arrays)
 
 
@@ -274,77 +258,3 @@ def statement_of(connection: Connection, query: Select[*tuple[Any, ...]]) -> tup
 def _insert(table: str, names: Sequence[str]) -> str:
     """SQLite's statement for one row."""
     return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608  our own
-
-
-def _made(sent: Sequence[_Sent], rows: Iterable[tuple[Any, ...]]) -> list[Sequence[Any]]:
-    """The columns of the rows as they are sent: most need nothing done."""
-    columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
-    for number, (_, made) in enumerate(sent):
-        if made is not None:
-            columns[number] = made(columns[number])
-    return columns
-
-
-def _kind_in_array(kind: TypeEngine[Any]) -> _Sent:
-    """How the values of a column go to PostgreSQL in an array, whose instants are of their own type."""
-    return _Sent("timestamptz", _instants) if isinstance(kind, UtcInstant) else _sent(kind, is_postgresql=True)
-
-
-def _sent(kind: TypeEngine[Any], is_postgresql: bool) -> _Sent:
-    if isinstance(kind, UtcInstant):
-        return _Sent("int8", _micros_of_2000 if is_postgresql else _micros)
-    if isinstance(kind, ExactMoney):
-        return _Sent("int8", _money)
-    if isinstance(kind, ExactTotal):
-        return _Sent("numeric", _totals) if is_postgresql else _Sent("text", _texts)
-    if isinstance(kind, JSON):
-        return _Sent("bytea", _jsonb if is_postgresql else _json)
-    for sql, name in ((SmallInteger, "int2"), (BigInteger, "int8"), (Integer, "int4"), (LargeBinary, "bytea")):
-        if isinstance(kind, sql):
-            return _Sent(name)
-    return _Sent("text")
-
-
-def _micros(column: Sequence[Any]) -> list[int | None]:
-    """Each instant once: most columns have few, such as the one of receipt."""
-    made: dict[Any, int | None] = {None: None}
-    for value in set(column) - made.keys():
-        made[value] = to_micros(value if value.tzinfo is UTC else as_utc(value))
-    return [made[value] for value in column]
-
-
-def _micros_of_2000(column: Sequence[Any]) -> list[int | None]:
-    """The binary form of TIMESTAMPTZ is an integer, which the driver's compiled code writes faster than a datetime."""
-    return [None if micros is None else micros - _BEFORE_2000 for micros in _micros(column)]
-
-
-def _instants(column: Sequence[Any]) -> list[datetime | None]:
-    return [value if value is None or value.tzinfo is UTC else as_utc(value) for value in column]
-
-
-def _totals(column: Sequence[Any]) -> Sequence[Any]:
-    for value in column:
-        if value is not None and type(value) is not int:
-            raise TypeError(f"a total is an int of 10^-12, not {value!r}")
-    return column
-
-
-def _money(column: Sequence[Any]) -> Sequence[Any]:
-    for value in column:
-        if value is not None and (type(value) is not int or abs(value) > MAX_AMOUNT):
-            raise TypeError(f"an amount is an int of 10^-12 within 64 bits, not {value!r}")
-    return column
-
-
-def _texts(column: Sequence[Any]) -> list[str | None]:
-    return [None if value is None else str(value) for value in _totals(column)]
-
-
-def _json(column: Sequence[Any]) -> list[str | None]:
-    """JSON with characters as they are, not escaped: SQLite looks names up as they are written."""
-    return [None if value is None else msgspec.json.encode(value).decode() for value in column]
-
-
-def _jsonb(column: Sequence[Any]) -> list[bytes | None]:
-    """The binary form of JSONB is its version, 1, and the text."""
-    return [None if value is None else b"\x01" + msgspec.json.encode(value) for value in column]

@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import groupby, islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, collate, func, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, collate, func, or_, select, text, true
 from sqlalchemy.orm import aliased
 
 from costmeter.core.ledger import Credit, Deduction, Split, rank
@@ -19,7 +19,7 @@ from costmeter.core.periods import Period
 from costmeter.store import bulk
 from costmeter.store.bulk import Batch
 from costmeter.store.events import StoredEvent, of_one_event, stored_event
-from costmeter.store.tables import ChargeRow, DeductionRow, EventRow
+from costmeter.store.tables import IN_DOUBT, ChargeRow, DeductionRow, EventRow
 from costmeter.store.types import as_micros, join_halves, sum_halves
 
 CHUNK = 2_000
@@ -158,10 +158,10 @@ def _is_replaced() -> ColumnElement[bool]:
     return select(later).where(of_one_event(later, ChargeRow), later.revision > ChargeRow.revision).exists()
 
 
-def states_in_force(connection: Connection, account: str, month: str) -> dict[str, int]:
-    """How many of the charges that were booked in a billing month, and are in force, are in each state."""
+def doubts_in_force(connection: Connection, account: str, month: str) -> dict[str, int]:
+    """How many of the charges that were booked in a billing month, and are in force, are unpriced and provisional."""
     query = select(ChargeRow.status, func.count()).where(ChargeRow.account == account, ChargeRow.billing_month == month)
-    query = query.where(ChargeRow.sign == 1, ~_is_replaced()).group_by(ChargeRow.status)
+    query = query.where(text(f"charge.{IN_DOUBT}"), ChargeRow.sign == 1, ~_is_replaced()).group_by(ChargeRow.status)
     return {row[0]: row[1] for row in connection.execute(query)}
 
 

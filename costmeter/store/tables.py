@@ -58,6 +58,7 @@ ADDED_ONLY = (
     "repayment", "expiry", "closing", "journal_entry", "journal_line", "account_freeze", "audit_entry",
     "console_import", "imported_usage", "imported_cost", "import_void",
 )  # fmt: skip
+IN_DOUBT = "status <> 'priced'"  # charges that are unpriced or provisional
 _BY_COMPLETION = {"postgresql_partition_by": "RANGE (completed_at)"}
 
 
@@ -167,6 +168,7 @@ class ChargeRow(Table):
         Index("charge_by_month", "account", "billing_month", info=serves("report and export of a month")),
         Index("charge_by_completion", "account", "completed_at", info=serves("report --from --to, folding again")),
         Index("charge_by_seq", "account", "seq", info=serves("verify of what is new")),
+        _partial("charge_in_doubt", "billing_month", IN_DOUBT, "what stands against closing a month"),
         _BY_COMPLETION,
     )
 

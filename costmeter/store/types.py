@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Dialect, LargeBinary, Numeric, Text, cast, extract, func, type_coerce
@@ -71,7 +71,7 @@ class UtcInstant(TypeDecorator[datetime]):
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
-        return as_utc(value) if dialect.name == "postgresql" else from_micros(value)
+        return value.astimezone(UTC) if dialect.name == "postgresql" else from_micros(value)
 
 
 def as_micros(connection: Connection, column: Any) -> ColumnElement[int]:

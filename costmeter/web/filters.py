@@ -67,17 +67,13 @@ def filters_of(connection: Connection, grant: Grant, asked: Asked, now: datetime
 
     Raises ForbiddenError for what the reader may not see, InputError and NotFoundError for what is no such thing.
     """
-    seen = accounts_to_choose(connection, grant)
-    account = meant_account(grant, asked.account, seen)
+    books = meant_books(connection, grant, asked.account, asked.currency)
     project = meant_project(grant, asked.project)
-    mine = [accounts.get(connection, account)] if account is not None else accounts.listed(connection, grant.accounts)
-    currency = meant_currency(mine, asked.currency, is_one=account is not None)
-    in_scope = [one for one in mine if one.currency == currency]
-    timezone = asked.timezone or accounts.shared_zone(in_scope)
+    timezone = asked.timezone or accounts.shared_zone(books.in_scope)
     today = now.astimezone(zone(timezone)).date()
     view = View(
-        account=account,
-        currency=currency,
+        account=books.account,
+        currency=books.currency,
         project=project,
         timezone=timezone,
         day=_day(asked.day, today),
@@ -86,14 +82,40 @@ def filters_of(connection: Connection, grant: Grant, asked: Asked, now: datetime
         may_see_accounts=grant.projects is None,
     )
     choices = Choices(
-        accounts=[one.account for one in seen] if len(seen) <= LISTED else (),
-        currencies=sorted({one.currency for one in mine}),
+        accounts=books.to_choose,
+        currencies=books.currencies,
         projects=sorted(grant.projects or ()),
-        timezones=zones_to_choose(grant, timezone, mine),
+        timezones=zones_to_choose(grant, timezone, books.mine),
         has_all_accounts=grant.accounts is None,
         today=today.isoformat(),
     )
     return Filters(view, choices)
+
+
+class Books(NamedTuple):
+    """The accounts that a page is of: `account` where it is one, `in_scope` all of the currency that is meant."""
+
+    to_choose: Sequence[str]
+    account: str | None
+    currency: str | None
+    mine: Sequence[Account]  # of every currency
+
+    @property
+    def currencies(self) -> list[str]:
+        return sorted({one.currency for one in self.mine})
+
+    @property
+    def in_scope(self) -> list[Account]:
+        return [one for one in self.mine if one.currency == self.currency]
+
+
+def meant_books(connection: Connection, grant: Grant, account: str | None, currency: str | None) -> Books:
+    """The accounts that are meant by the account and currency asked for, within what the reader may see."""
+    seen = accounts_to_choose(connection, grant)
+    account = meant_account(grant, account, seen)
+    mine = [accounts.get(connection, account)] if account is not None else accounts.listed(connection, grant.accounts)
+    to_choose = [one.account for one in seen] if len(seen) <= LISTED else ()
+    return Books(to_choose, account, meant_currency(mine, currency, is_one=account is not None), mine)
 
 
 def accounts_to_choose(connection: Connection, grant: Grant) -> list[Account]:
