@@ -108,7 +108,7 @@ def test_a_month_has_the_keys_and_indexes_of_its_table(postgres: Engine) -> None
     query = text("SELECT tablename, count(*) FROM pg_indexes WHERE tablename LIKE '%\\_2025\\_03' GROUP BY tablename")
     with reading(postgres) as connection:
         found = {row[0]: row[1] for row in connection.execute(query)}
-    assert found == {"usage_event_2025_03": 3, "charge_2025_03": 4, "deduction_2025_03": 2}
+    assert found == {"usage_event_2025_03": 3, "charge_2025_03": 5, "deduction_2025_03": 2}
 
 
 def test_of_two_that_make_them_at_once_each_month_is_made_by_one(postgres: Engine) -> None:
