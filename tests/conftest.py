@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from hypothesis import settings
@@ -17,10 +18,9 @@ from sqlalchemy import Engine, text
 from costmeter.store import schema
 from costmeter.store.engine import open_engine
 from costmeter.wiring import collect_seldom
-from tests.clean_databases import TEMPLATE, Databases
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-_databases: dict[str, Databases] = {}  # by their server
+TEMPLATE = "costmeter_template"
 
 # A slow machine is no failure; what falsifies a property is printed so that it can be run again.
 settings.register_profile("costmeter", deadline=None, derandomize=False, print_blob=True)
@@ -110,10 +110,10 @@ def postgres_url(postgres_template: str) -> Iterator[str]:
 @contextmanager
 def database_of(server: str) -> Iterator[str]:
     """The URL of a PostgreSQL database of its own at the newest schema, on the server of `postgres_template`."""
-    databases = _databases.get(server) or _databases.setdefault(server, Databases(server))
-    name = databases.take()
+    name = f"test_{uuid4().hex}"
+    _administer(server, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     yield server.format(name)
-    databases.give_back(name)
+    _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -24,8 +24,8 @@ from costmeter.simulator import Simulator
 from costmeter.store.accounts import Home
 from costmeter.store.engine import open_engine, reading
 from costmeter.store.tables import ChargeRow, EventRow, PendingRow
-from tests.clean_databases import TEMPLATE
 from tests.cli.running import Run, write
+from tests.conftest import TEMPLATE
 from tests.make import NOW, an_event, at, book, counted, rows, top_up
 from tests.recorder.test_spool_disk import fill, mounted
 from tests.services.invariants import check_books
