@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from benchmarks import (
     budgets,
     capture,
+    collecting,
     pages,
     posting,
     price_litellm,
@@ -91,6 +92,10 @@ def _exports(calls: int | None) -> Iterable[str]:
     return exports.lines(calls or exports.CALLS)
 
 
+def _collecting(_: int | None) -> Iterable[str]:
+    return collecting.lines()
+
+
 def _serving(_: int | None) -> Iterable[str]:
     return serving.lines()
 
@@ -141,6 +146,7 @@ BENCHMARKS: dict[str, Callable[[int | None], Iterable[str]]] = {
     "capture": _capture,
     "posting": _posting,
     "budgets": _budgets,
+    "collecting": _collecting,
     "reserving": _reserving,
     "growth": _growth,
     "exports": _exports,

@@ -17,7 +17,7 @@ from costmeter.reports.explore_chart import TIMES
 from costmeter.store import accounts
 from costmeter.store.accounts import Account
 from costmeter.web.addresses import Value, address
-from costmeter.web.filters import meant_books, zones_to_choose
+from costmeter.web.filters import meant_accounts, zones_to_choose
 from costmeter.web.intervals import Interval, days_of, presets, within
 
 BY = ("day", "model")  # where nothing else is asked for
@@ -151,28 +151,28 @@ def exploring(connection: Connection, grant: Grant, asked: Asked, now: datetime)
 
     Raises ForbiddenError for what the reader may not see, InputError and NotFoundError for what is no such thing.
     """
-    books = meant_books(connection, grant, asked.account, asked.currency)
+    meant = meant_accounts(connection, grant, asked.account, asked.currency)
     where = where_within(grant, asked.where)
-    billing_zone = accounts.shared_zone(books.in_scope)
+    billing_zone = accounts.shared_zone(meant.in_scope)
     timezone = asked.timezone or billing_zone
     zone(timezone)
     interval = asked.interval if any(asked.interval) else Interval(month_of(now, billing_zone))
     start, end = (None if one is None else format_instant(one) for one in interval.period(timezone))
     scope = scope_of(
-        month=interval.month, start=start, end=end, account=books.account, currency=books.currency, where=where
+        month=interval.month, start=start, end=end, account=meant.account, currency=meant.currency, where=where
     )
     by = asked.by or BY
     question = Question.checked(scope, by=by, timezone=timezone, metric=asked.metric or "cost", sort=asked.sort)
     choices = Choices(
-        accounts=books.to_choose,
-        currencies=books.currencies,
-        timezones=zones_to_choose(grant, timezone, books.mine),
-        tags=_tags(connection, books.in_scope, scope.where.get("project"), by),
+        accounts=meant.to_choose,
+        currencies=meant.currencies,
+        timezones=zones_to_choose(grant, timezone, meant.mine),
+        tags=_tags(connection, meant.in_scope, scope.where.get("project"), by),
         presets=presets(now, timezone, billing_zone),
         days=days_of(scope.interval(billing_zone), now, timezone),
         has_all_accounts=grant.accounts is None,
     )
-    return Exploring(question, interval, books.account, where, choices, asked.sort)
+    return Exploring(question, interval, meant.account, where, choices, asked.sort)
 
 
 def where_within(grant: Grant, asked: Sequence[str]) -> list[str]:

@@ -67,13 +67,13 @@ def filters_of(connection: Connection, grant: Grant, asked: Asked, now: datetime
 
     Raises ForbiddenError for what the reader may not see, InputError and NotFoundError for what is no such thing.
     """
-    books = meant_books(connection, grant, asked.account, asked.currency)
+    meant = meant_accounts(connection, grant, asked.account, asked.currency)
     project = meant_project(grant, asked.project)
-    timezone = asked.timezone or accounts.shared_zone(books.in_scope)
+    timezone = asked.timezone or accounts.shared_zone(meant.in_scope)
     today = now.astimezone(zone(timezone)).date()
     view = View(
-        account=books.account,
-        currency=books.currency,
+        account=meant.account,
+        currency=meant.currency,
         project=project,
         timezone=timezone,
         day=_day(asked.day, today),
@@ -82,17 +82,17 @@ def filters_of(connection: Connection, grant: Grant, asked: Asked, now: datetime
         may_see_accounts=grant.projects is None,
     )
     choices = Choices(
-        accounts=books.to_choose,
-        currencies=books.currencies,
+        accounts=meant.to_choose,
+        currencies=meant.currencies,
         projects=sorted(grant.projects or ()),
-        timezones=zones_to_choose(grant, timezone, books.mine),
+        timezones=zones_to_choose(grant, timezone, meant.mine),
         has_all_accounts=grant.accounts is None,
         today=today.isoformat(),
     )
     return Filters(view, choices)
 
 
-class Books(NamedTuple):
+class MeantAccounts(NamedTuple):
     """The accounts that a page is of: `account` where it is one, `in_scope` all of the currency that is meant."""
 
     to_choose: Sequence[str]
@@ -109,13 +109,13 @@ class Books(NamedTuple):
         return [one for one in self.mine if one.currency == self.currency]
 
 
-def meant_books(connection: Connection, grant: Grant, account: str | None, currency: str | None) -> Books:
+def meant_accounts(connection: Connection, grant: Grant, account: str | None, currency: str | None) -> MeantAccounts:
     """The accounts that are meant by the account and currency asked for, within what the reader may see."""
     seen = accounts_to_choose(connection, grant)
     account = meant_account(grant, account, seen)
     mine = [accounts.get(connection, account)] if account is not None else accounts.listed(connection, grant.accounts)
     to_choose = [one.account for one in seen] if len(seen) <= LISTED else ()
-    return Books(to_choose, account, meant_currency(mine, currency, is_one=account is not None), mine)
+    return MeantAccounts(to_choose, account, meant_currency(mine, currency, is_one=account is not None), mine)
 
 
 def accounts_to_choose(connection: Connection, grant: Grant) -> list[Account]:

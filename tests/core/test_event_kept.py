@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from costmeter.core.errors import InputError
 from costmeter.core.events import FIELDS, TAGS_COUNT, TEXT_LENGTH, known_fields, read_event
 from costmeter.core.secrets import fingerprint
-from tests.event_bodies import COUNTS, KEY, a_body, an_event
+from tests.core.event_bodies import COUNTS, KEY, a_body, an_event
 
 
 def test_the_raw_usage_keeps_numbers_and_no_text() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from costmeter.core.events import SAME_CALL, read_event
 from costmeter.core.periods import parse_instant
-from tests.event_bodies import COUNTS, a_body
+from tests.core.event_bodies import COUNTS, a_body
 
 SAME = a_body(event_id="e1", response_id="r1", account="a", started_at="2025-03-01T16:29:00Z")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from costmeter.core.errors import InputError
 from costmeter.core.events import TEXT_LENGTH, read_event
 from costmeter.core.secrets import fingerprint
-from tests.event_bodies import ID_FIELDS, KEY, TEXT, TEXT_FIELDS, a_body, an_event, refusal_of
+from tests.core.event_bodies import ID_FIELDS, KEY, TEXT, TEXT_FIELDS, a_body, an_event, refusal_of
 
 
 @pytest.mark.parametrize("field", ID_FIELDS)

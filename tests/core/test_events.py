@@ -10,7 +10,7 @@ from costmeter.core.errors import InputError
 from costmeter.core.events import ACCOUNT_LENGTH, TAGS_COUNT, TEXT_LENGTH, UsageEvent, check_account, read_event
 from costmeter.core.periods import parse_instant
 from costmeter.core.usage import Usage
-from tests.event_bodies import COUNTS, INSTANT, TEXT, a_body, an_event, refusal_of
+from tests.core.event_bodies import COUNTS, INSTANT, TEXT, a_body, an_event, refusal_of
 
 
 def test_the_contracts_own_example_is_read_field_by_field() -> None:

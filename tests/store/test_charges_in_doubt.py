@@ -49,9 +49,9 @@ def test_sqlite_asks_the_index(sqlite_url: str) -> None:
     engine = open_engine(sqlite_url)
     asked: list[str] = []
     with reading(engine) as connection:
-        connection.connection.driver_connection.set_trace_callback(asked.append)  # type: ignore[union-attr]
+        connection.connection.driver_connection.set_trace_callback(asked.append)  # type: ignore[union-attr]  # it is connected
         charges.doubts_in_force(connection, "default", "2025-03")
-        connection.connection.driver_connection.set_trace_callback(None)  # type: ignore[union-attr]
+        connection.connection.driver_connection.set_trace_callback(None)  # type: ignore[union-attr]  # likewise
         (query,) = (one for one in asked if one.startswith("SELECT"))
         plan = [row[3] for row in connection.execute(text(f"EXPLAIN QUERY PLAN {query}"))]
     assert any("charge_in_doubt" in step for step in plan), plan
