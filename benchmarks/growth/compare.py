@@ -6,6 +6,8 @@ import random
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import count as count_from
+from itertools import islice
 from pathlib import Path
 from statistics import median
 
@@ -23,6 +25,7 @@ from costmeter.store.engine import open_engine
 
 CALLS, FEW = 10_000_000, 100_000
 BATCH, BATCHES, ROUNDS, REPORTS = 1_000, 5, 7, 9
+WARM = 200_000  # calls after which nearly every page of what is keyed at random was touched
 WAYS = "benchmarks.growth.ways"
 _MONTH = "SELECT project, model, band, cost FROM charge JOIN usage_event USING (account, event_key, completed_at)"
 
@@ -47,22 +50,27 @@ def lines(calls: int = CALLS) -> Iterator[str]:
 
 
 def _growth(urls: dict[int, str]) -> Iterator[str]:
-    """Batches captured and posted in turn beside few and many stored calls."""
+    """Batches captured and posted in turn beside few and many stored calls: right after these were loaded, when each
+    page is read from the disk and written whole once after the checkpoint; and in the run of work."""
     engines = {count: open_engine(url) for count, url in urls.items()}
-    times: dict[int, list[float]] = {count: [] for count in engines}
-    for number in range(ROUNDS + 1):
-        for count, engine in engines.items():
-            seconds = _capture(engine, number)
-            if number:
-                times[count].append(seconds / (BATCH * BATCHES) * 1e6)
-    few, many = times.values()
-    ratios = sorted(b / a for a, b in zip(few, many, strict=True))
-    yield (
-        f"a call captured and posted: {median(few):,.0f} us beside {min(urls):,} stored, {median(many):,.0f} us beside "
-        f"{max(urls):,}: {median(ratios):.2f} times ({ratios[0]:.2f} .. {ratios[-1]:.2f})"
-    )
+    numbers = count_from(0)
+    yield f"a call captured and posted, right after the load: {_rounds(engines, numbers)}"
+    for number in islice(numbers, WARM // (BATCH * BATCHES)):
+        for engine in engines.values():
+            _capture(engine, number)
+    yield f"the same, {WARM:,} calls later: {_rounds(engines, numbers)}"
     for engine in engines.values():
         engine.dispose()
+
+
+def _rounds(engines: dict[int, Engine], numbers: Iterator[int]) -> str:
+    rounds = [[_capture(engine, number) for engine in engines.values()] for number in islice(numbers, ROUNDS)]
+    few, many = (median(seconds) / (BATCH * BATCHES) * 1e6 for seconds in zip(*rounds, strict=True))
+    ratios = sorted(many / few for few, many in rounds)
+    return (
+        f"{few:,.0f} us beside {min(engines):,} stored, {many:,.0f} us beside {max(engines):,}: "
+        f"{median(ratios):.2f} times ({ratios[0]:.2f} .. {ratios[-1]:.2f})"
+    )
 
 
 def _capture(engine: Engine, number: int) -> float:

@@ -17,7 +17,7 @@ from costmeter.store import freezes, rollups
 from costmeter.store.accounts import Account
 from costmeter.store.checkpoints import START
 from costmeter.store.rollups import SUMS, Slot
-from costmeter.store.tables import DayRow, EntryRow, LineRow, QuarterRow
+from costmeter.store.tables import DayRow, EntryRow, LineRow, MonthRow, QuarterRow
 from costmeter.store.types import join_halves, sum_halves
 
 # Which journal account says what a rollup's amount must be, and by which sign.
@@ -43,7 +43,7 @@ def rollup_findings(connection: Connection, account: Account, *, full: bool) -> 
     if account.rolled_up != account.version or (is_answered_for and not full):
         return
     journal = _journal(connection, account.account)
-    for table in (QuarterRow, DayRow):
+    for table in rollups.TABLES:
         kept = _months(connection, table, account.account)
         for month in sorted(journal.keys() | kept.keys()):
             for name, amount in kept.get(month, dict.fromkeys(_JOURNAL, 0)).items():
@@ -66,6 +66,9 @@ def _rows_that_differ(connection: Connection, account: Account, month: str) -> I
     yield from _differences(QuarterRow.__tablename__, kept, quarters())
     kept = rollups.kept(connection, DayRow, account.account, month)
     yield from _differences(DayRow.__tablename__, kept, sorted(days.items()))
+    kept = rollups.kept(connection, MonthRow, account.account, month)
+    months = ((slot, sums[: len(SUMS)]) for slot, sums in rollups.by_month(days).items())
+    yield from _differences(MonthRow.__tablename__, kept, months)
 
 
 def _differences(name: str, kept: Iterable[Row], fresh: Iterable[Row]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The tables of rollups: sums of charges, kept by the poster, that most reports are read from.
 
-A row sums the charges of one billing month, project, key, model and band, of a quarter hour or of a day of the
-account's time zone. It is a projection: it can be dropped and rebuilt from the charges, to the digit.
+A row sums the charges of one billing month, project, key, model and band: of all the month, of a day of the account's
+time zone, or of a quarter hour. It is a projection: it can be dropped and rebuilt from the charges, to the digit.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from costmeter.store.table import Name, Table, serves
 
 
 class _Rollup:
-    """What both grains have: whose charges, and their sums.
+    """What all grains have: whose charges, and their sums.
 
     `slot` is a digest of project, api_key, model and band, since these as they are can pass what an index takes; where
     a call names none of them they are empty. An amount is kept as its quotient and remainder by 10^9, each summed by
@@ -75,6 +75,12 @@ class DayRow(_Rollup, Table):
     cost_cache_miss_low: Mapped[int | None]
     cost_output_high: Mapped[int | None]
     cost_output_low: Mapped[int | None]
+
+
+class MonthRow(_Rollup, Table):
+    """All charges of one billing month: what a month is reported from, a row for each project and not for its days."""
+
+    __tablename__ = "rollup_month"
 
 
 UNPRICED = text("unpriced <> 0")

@@ -31,7 +31,7 @@ from costmeter.core.events import UsageEvent, digest
 from costmeter.core.periods import QUARTER_MICROS, from_micros, zone
 from costmeter.store.bulk import Batch, among
 from costmeter.store.events import of_one_event
-from costmeter.store.tables import ChargeRow, DayRow, EntryRow, EventRow, QuarterRow
+from costmeter.store.tables import ChargeRow, DayRow, EntryRow, EventRow, MonthRow, QuarterRow
 from costmeter.store.types import join_halves, split_halves, sum_halves
 
 AMOUNTS = ("cost", "granted", "topped_up", "overdraft", "untracked", "cache_savings", "off_peak_savings")
@@ -47,14 +47,16 @@ METER_COSTS = ("cost_cache_hit", "cost_cache_miss", "cost_output")  # what only 
 DAY_SUMS = (*SUMS, *METER_COSTS)
 _PLAIN = frozenset(("calls", *STATES))
 CHUNK = 10_000  # rows that are in memory at once
-Table = type[QuarterRow] | type[DayRow]
+Table = type[QuarterRow] | type[DayRow] | type[MonthRow]
+_GRAINS: Mapping[Table, str] = {QuarterRow: "quarter", DayRow: "day", MonthRow: "billing_month"}  # the finest first
+TABLES = tuple(_GRAINS)
 
 
 class Slot(NamedTuple):
     """Whose charges a row sums: of which billing month and grain, and of what; a missing text is empty."""
 
     billing_month: str
-    at: int | str  # the quarter hour since 1970, or the day as YYYY-MM-DD
+    at: int | str  # the quarter hour since 1970, the day as YYYY-MM-DD, or the billing month
     project: str
     api_key: str
     model: str
@@ -83,13 +85,14 @@ class Rollup:
             charge["cache_savings"], charge["off_peak_savings"],
             charge["cost_cache_hit"] or 0, charge["cost_cache_miss"] or 0, charge["cost_output"] or 0,
         )  # fmt: skip
-        sums = self._sums.get(slot)
-        self._sums[slot] = list(added) if sums is None else [a + b for a, b in zip(sums, added, strict=True)]
+        _add(self._sums, slot, added)
 
     def write(self, batch: Batch, account: str, timezone: str) -> None:
-        """Put into the batch what was added, in both grains."""
+        """Put into the batch what was added, in every grain."""
+        days = by_day(self._sums, timezone)
         batch.add_up(QuarterRow, _rows(account, self._sums, QuarterRow))
-        batch.add_up(DayRow, _rows(account, by_day(self._sums, timezone), DayRow))
+        batch.add_up(DayRow, _rows(account, days, DayRow))
+        batch.add_up(MonthRow, _rows(account, by_month(days), MonthRow))
         self._sums = {}
 
 
@@ -103,9 +106,20 @@ def by_day(quarters: Mapping[Slot, Sequence[int]], timezone: str) -> dict[Slot, 
 
 def add_to_day(days: dict[Slot, list[int]], slot: Slot, sums: Sequence[int], timezone: str) -> None:
     """Add the sums of a quarter hour to those of its day."""
-    day = slot._replace(at=day_of(int(slot.at), timezone).isoformat())
-    before = days.get(day)
-    days[day] = list(sums) if before is None else [a + b for a, b in zip(before, sums, strict=True)]
+    _add(days, slot._replace(at=day_of(int(slot.at), timezone).isoformat()), sums)
+
+
+def by_month(days: Mapping[Slot, Sequence[int]]) -> dict[Slot, list[int]]:
+    """The sums of days as those of their billing months."""
+    months: dict[Slot, list[int]] = {}
+    for slot, sums in days.items():
+        _add(months, slot._replace(at=slot.billing_month), sums)
+    return months
+
+
+def _add(found: dict[Slot, list[int]], slot: Slot, sums: Sequence[int]) -> None:
+    before = found.get(slot)
+    found[slot] = list(sums) if before is None else [a + b for a, b in zip(before, sums, strict=True)]
 
 
 def rebuild(connection: Connection, account: str, timezone: str) -> None:
@@ -113,7 +127,7 @@ def rebuild(connection: Connection, account: str, timezone: str) -> None:
 
     Quarter hours are written as they come: of a month of many projects there are millions.
     """
-    for table in (QuarterRow, DayRow):
+    for table in TABLES:
         connection.execute(delete(table).where(table.account == account))
     for month in months(connection, account):
         days: dict[Slot, list[int]] = {}
@@ -123,6 +137,7 @@ def rebuild(connection: Connection, account: str, timezone: str) -> None:
                 add_to_day(days, slot, sums, timezone)
             _write(connection, QuarterRow, _rows(account, quarters, QuarterRow))
         _write(connection, DayRow, _rows(account, days, DayRow))
+        _write(connection, MonthRow, _rows(account, by_month(days), MonthRow))
 
 
 def _write(connection: Connection, table: Table, rows: Iterator[dict[str, Any]]) -> None:
@@ -223,7 +238,7 @@ def sums_of(table: Table) -> Sequence[str]:
 
 def grain(table: Table) -> str:
     """The column that says of which time a row of this table is."""
-    return "day" if table is DayRow else "quarter"
+    return _GRAINS[table]
 
 
 def quarter(dialect: str, at: Any = ChargeRow.completed_at) -> ColumnElement[int]:
@@ -249,12 +264,17 @@ def _rows(account: str, sums: Mapping[Slot, Sequence[int]], table: Table) -> Ite
     amounts = sums_of(table)[len(COUNTS) :]
     for slot, values in sums.items():
         month, at, *texts = slot
-        row = {"account": account, "billing_month": month, grain(table): at, "slot": digest(texts)}
+        row = {"account": account, "billing_month": month, grain(table): at, "slot": _slot_key(*texts)}
         row |= zip(("project", "api_key", "model", "band"), texts, strict=True)
         row |= zip(COUNTS, values, strict=False)
-        for name, amount in zip(amounts, values[len(COUNTS) :], strict=False):  # quarter hours have fewer
+        for name, amount in zip(amounts, values[len(COUNTS) :], strict=False):  # only days have them all
             row[f"{name}_high"], row[f"{name}_low"] = split_halves(amount)
         yield row
+
+
+@lru_cache(maxsize=4096)
+def _slot_key(*texts: str) -> bytes:
+    return digest(texts)
 
 
 @lru_cache(maxsize=4096)

@@ -1,7 +1,8 @@
 """The sums that reports and exports show, read from the cheapest table that answers exactly.
 
-Rollups by day answer for projects, keys, models and bands, of billing months, of whole days of the accounts' time zone,
-and by such days. Rollups by quarter hour also answer for hours and for the days of other zones. Users and tags, what
+Rollups by month answer for projects, keys, models and bands of billing months. Rollups by day answer for the same of
+whole days of the accounts' time zone, and by such days. Rollups by quarter hour also answer for hours and for the days
+of other zones. Users and tags, what
 was known at an instant, and intervals that cut a quarter hour are read from the charges themselves, with their events.
 """
 
@@ -16,9 +17,9 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, false, or_, sele
 from costmeter.core.periods import QUARTER_MICROS, Period, from_micros, month_of, quarter_of, to_micros, zone
 from costmeter.store.accounts import Account
 from costmeter.store.events import of_one_event
-from costmeter.store.rollups import SUMS, Table, charge_sums, exact_sums, quarter, rollup_sums
+from costmeter.store.rollups import SUMS, Table, charge_sums, exact_sums, grain, quarter, rollup_sums
 from costmeter.store.scope import Scope, dimension
-from costmeter.store.tables import ChargeRow, DayRow, EventRow, QuarterRow
+from costmeter.store.tables import ChargeRow, DayRow, EventRow, MonthRow, QuarterRow
 
 CHUNK = 5_000
 _TIMES = ("day", "hour")
@@ -57,6 +58,8 @@ def rollup_for(scope: Scope, in_scope: Sequence[Account], by: Sequence[str], tim
         return None
     if any(account.rolled_up != account.version for account in in_scope):
         return None
+    if scope.month is not None and {*by}.isdisjoint(_TIMES):
+        return MonthRow
     zones = {account.timezone for account in in_scope}
     if "hour" not in by and ("day" not in by or zones <= {timezone}) and _cuts_no_day(scope.period, zones):
         return DayRow
@@ -98,7 +101,7 @@ def _in_time(query: Select[Any], by: Sequence[str], named: Sequence[ColumnElemen
 def _of_rollup(
     table: Table, scope: Scope, in_scope: Sequence[Account], by: Sequence[str], sums: Sequence[str]
 ) -> Select[Any]:
-    keys = [_grain(table) if name in _TIMES else getattr(table, name) for name in by]
+    keys = [getattr(table, grain(table) if name in _TIMES else name) for name in by]
     named: list[ColumnElement[Any]] = [key.label(f"by_{number}") for number, key in enumerate(keys)]
     where = [getattr(table, key) == value if value else false() for key, value in scope.where.items()]
     if scope.month is not None:
@@ -122,10 +125,6 @@ def _between(table: Table, scope: Scope, zone_name: str) -> list[ColumnElement[b
         return [*where, QuarterRow.quarter >= first, QuarterRow.quarter < last]
     days = [edge.astimezone(zone(zone_name)).date().isoformat() for edge in (start, end)]
     return [*where, DayRow.day >= days[0], DayRow.day < days[1]]
-
-
-def _grain(table: Table) -> Any:
-    return QuarterRow.quarter if table is QuarterRow else DayRow.day
 
 
 def _shown_as(name: str, table: Table | None, timezone: str) -> Callable[[Any], Any]:

@@ -44,6 +44,7 @@ from costmeter.store.credit_tables import ExpiryRow as ExpiryRow
 from costmeter.store.credit_tables import RepaymentRow as RepaymentRow
 from costmeter.store.detached_table import DetachedRow as DetachedRow
 from costmeter.store.rollup_tables import DayRow as DayRow
+from costmeter.store.rollup_tables import MonthRow as MonthRow
 from costmeter.store.rollup_tables import QuarterRow as QuarterRow
 from costmeter.store.schedule_tables import LeaseRow as LeaseRow
 from costmeter.store.schedule_tables import RunRow as RunRow

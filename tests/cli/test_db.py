@@ -7,10 +7,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import delete, text
 
 from costmeter.services.make_partitions import AHEAD
-from costmeter.store import schema
+from costmeter.store import rollups, schema
 from costmeter.store.engine import open_engine
 from tests.cli.running import Run, write
 from tests.make import an_event
@@ -167,8 +167,9 @@ def test_projections_are_rebuilt_from_the_facts(run: Run, missing_file: Path, tm
     before = run("balance", "--json").json, run("report", "--month", "2025-03", "--json").json
     engine = open_engine(f"sqlite:///{missing_file}")
     with engine.begin() as connection:
-        for statement in ("DELETE FROM rollup_day", "UPDATE credit_balance SET remaining = 7"):
-            connection.execute(text(statement))
+        for table in rollups.TABLES:
+            connection.execute(delete(table))
+        connection.execute(text("UPDATE credit_balance SET remaining = 7"))
     engine.dispose()
     assert run("db", "rebuild").done == "rebuilt default\n"
     assert (run("balance", "--json").json, run("report", "--month", "2025-03", "--json").json) == before
@@ -179,8 +180,9 @@ def test_an_upgrade_makes_the_rollups_that_are_missing(run: Run, missing_file: P
     assert run("record", str(write(tmp_path / "calls.ndjson", an_event("a")))).code == 0
     engine = open_engine(f"sqlite:///{missing_file}")
     with engine.begin() as connection:
-        for statement in ("DELETE FROM rollup_day", "DELETE FROM rollup_quarter", "UPDATE account SET rolled_up = 0"):
-            connection.execute(text(statement))
+        for table in rollups.TABLES:
+            connection.execute(delete(table))
+        connection.execute(text("UPDATE account SET rolled_up = 0"))
     engine.dispose()
     assert "made the rollups of 1 accounts" in run("db", "upgrade").done
     assert run("verify", "--full").code == 0

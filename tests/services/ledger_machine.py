@@ -36,6 +36,7 @@ from costmeter.store.tables import (
     EntryRow,
     EventRow,
     IdentityRow,
+    MonthRow,
     PendingRow,
     QuarterRow,
 )
@@ -281,7 +282,7 @@ class LedgerMachine(LedgerChecks):
 
     def drop_projections(self) -> None:
         with self.engine.begin() as connection:
-            for table in (CreditBalanceRow, PendingRow, QuarterRow, DayRow, CheckpointRow, BudgetPeriodRow):
+            for table in (CreditBalanceRow, PendingRow, QuarterRow, DayRow, MonthRow, CheckpointRow, BudgetPeriodRow):
                 connection.execute(delete(table).where(table.account == self.account))
             lost = {"version": 0, "overdraft": 0, "chain": NO_CHAIN, "rolled_up": 0}
             connection.execute(update(AccountRow).where(AccountRow.account == self.account).values(lost))

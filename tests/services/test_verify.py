@@ -175,6 +175,12 @@ TAMPERINGS = {
     "a rollup counts a call too many": Tampering(
         "UPDATE rollup_day SET calls = calls + 1 WHERE account = 'default'", 6, "its charges give"
     ),
+    "a rollup of a month has another cost": Tampering(
+        "UPDATE rollup_month SET cost_low = cost_low + 1 WHERE account = 'default'", 6, "rollup_month has cost"
+    ),
+    "a rollup of a month counts a call too many": Tampering(
+        "UPDATE rollup_month SET calls = calls + 1 WHERE account = 'default'", 6, "its charges give"
+    ),
     "a rollup has another cost of a meter": Tampering(
         "UPDATE rollup_day SET cost_output_low = cost_output_low + 1 WHERE account = 'default'", 6, "its charges give"
     ),

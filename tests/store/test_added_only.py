@@ -75,6 +75,7 @@ def test_what_is_not_a_fact_is_named(full: Engine) -> None:
         "quarantine",
         "reservation",
         "rollup_day",
+        "rollup_month",
         "rollup_quarter",
         "scheduler_lease",
         "scheduler_run",

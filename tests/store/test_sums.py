@@ -11,13 +11,13 @@ from sqlalchemy import Engine, delete, update
 from costmeter.reports.spend import spend_report
 from costmeter.services.rebuild_projections import rebuild_projections, rebuild_rollups
 from costmeter.services.verify import verify
-from costmeter.store import accounts
+from costmeter.store import accounts, schema
 from costmeter.store.accounts import Home
 from costmeter.store.engine import in_transaction, reading
 from costmeter.store.scope import Scope
 from costmeter.store.sums import rollup_for
-from costmeter.store.tables import AccountRow, DayRow, QuarterRow, Table
-from tests.make import MILLION, an_event, at, counted, give, grant, record_and_post, rows, top_up
+from costmeter.store.tables import AccountRow, DayRow, MonthRow, QuarterRow, Table
+from tests.make import MILLION, an_event, at, counted, downgrade, give, grant, record_and_post, rows, top_up
 from tests.services.invariants import close
 
 # Bands turn at 00:30 and 16:30, Kolkata's and Kathmandu's days at half and quarter hours of UTC.
@@ -29,7 +29,7 @@ TIMES: tuple[str, ...] = (
 )
 TIMES += ("2025-03-09T06:59:59.999999Z", "2025-03-30T01:00:00Z", "2025-03-31T18:15:00Z", "2025-03-31T23:59:59Z")
 ZONES = ("UTC", "Asia/Kolkata", "America/New_York", "Asia/Kathmandu")
-ROLLUPS: tuple[type[Table], ...] = (DayRow, QuarterRow)
+ROLLUPS: tuple[type[Table], ...] = (MonthRow, DayRow, QuarterRow)
 BY = ("account", "project", "api_key", "model", "band", "day", "hour")
 
 
@@ -105,10 +105,13 @@ def test_rollups_and_charges_say_the_same(spent: Engine) -> None:
 
 
 class TestTheCheapest:
-    def test_months_are_read_by_days(self, spent: Engine) -> None:
+    def test_months_are_read_as_a_whole(self, spent: Engine) -> None:
         month = Scope(month="2025-03")
-        assert table_for(spent, month) is DayRow
-        assert table_for(spent, month, ("account", "project", "api_key", "model", "band")) is DayRow
+        assert table_for(spent, month) is MonthRow
+        assert table_for(spent, month, ("account", "project", "api_key", "model", "band")) is MonthRow
+        assert table_for(spent, Scope.checked(month="2025-03", where=["project=search"]), ("model",)) is MonthRow
+
+    def test_their_days_by_days(self, spent: Engine) -> None:
         assert table_for(spent, Scope(month="2025-03", account="k"), ("day",), "Asia/Kolkata") is DayRow
 
     def test_hours_and_days_of_another_zone_by_quarter_hours(self, spent: Engine) -> None:
@@ -156,6 +159,13 @@ class TestKept:
         assert {table: sorted(map(repr, rows(spent, table))) for table in ROLLUPS} == kept
         assert verify(spent, full=True) == []
 
+    def test_the_migration_sums_months_from_days(self, spent: Engine) -> None:
+        kept = sorted(map(repr, rows(spent, MonthRow)))
+        downgrade(spent, "0014")
+        schema.upgrade(spent)
+        assert sorted(map(repr, rows(spent, MonthRow))) == kept != []
+        assert verify(spent, full=True) == []
+
     def test_an_account_without_them_is_read_from_its_charges_until_they_are_rebuilt(self, spent: Engine) -> None:
         month = Scope(month="2025-03")
         whole = told(spent, month, ("project",))
@@ -164,16 +174,16 @@ class TestKept:
         assert table_for(spent, month) is None
         assert told(spent, month, ("project",)) == whole
         record_and_post(spent, an_event("more", "2025-03-05T00:00:00Z", account="a"), now="2025-04-03T00:00:00Z")
-        assert counted(spent, DayRow, QuarterRow) == [0, 0]
+        assert counted(spent, *ROLLUPS) == [0, 0, 0]
         assert rebuild_rollups(spent) == ["a", "k"]
-        assert table_for(spent, month) is DayRow
+        assert table_for(spent, month) is MonthRow
         assert verify(spent, full=True) == []
         assert rebuild_rollups(spent) == []
 
 
 def test_an_account_that_was_made_and_never_posted_to_is_no_reason_to_read_charges(spent: Engine) -> None:
     in_transaction(spent, lambda c: accounts.make_missing(c, ["new"], Home(), at("2025-04-01T00:00:00Z")))
-    assert table_for(spent, Scope(month="2025-03")) is DayRow
+    assert table_for(spent, Scope(month="2025-03")) is MonthRow
 
 
 def test_sums_past_64_bits_are_exact(engine: Engine) -> None:

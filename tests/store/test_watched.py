@@ -14,7 +14,7 @@ from tests.books import RATES, a_book, a_name, a_tariff
 from tests.make import an_event, an_unmetered, at, record, record_and_post, top_up
 from tests.services.watching import days, observe, refuse_one
 
-LARGE = "usage_event|charge|deduction|identity|rollup_day|rollup_quarter|journal_line|journal_entry|alert"
+LARGE = "usage_event|charge|deduction|identity|rollup_month|rollup_day|rollup_quarter|journal_line|journal_entry|alert"
 PARTIAL = "quarantine USING INDEX quarantine_open"  # of all accounts, but only what is open
 
 

@@ -50,7 +50,7 @@ def shown(page: Page) -> str:
 
 
 def month_other_than(page: Page, before: str) -> str:
-    """The month once it is shown otherwise: a call is among the arrivals when it is recorded, in the sums when posted."""
+    """The month once it is shown otherwise: a call is among the arrivals when recorded, and in the sums when posted."""
     page.wait_for_function("before => document.querySelector('[data-of=month]').innerText !== before", arg=before)
     return month(page)
 
