@@ -88,15 +88,22 @@ def change(connection: Connection, table: type[Table], by: Sequence[str], rows: 
         connection.execute(values, [{f"_{name}" if name in by else name: row[name] for name in row} for row in rows])
 
 
-def remove(connection: Connection, table: type[Table], by: Sequence[str], keys: Sequence[tuple[Any, ...]]) -> None:
-    """Delete the rows that these keys name."""
+def remove(connection: Connection, table: type[Table], by: tuple[str, str], keys: Sequence[tuple[str, bytes]]) -> None:
+    """Delete the rows that these keys, each a text and bytes, name.
+
+    PostgreSQL looks each row between the first and the last of them up among the keys. Were it left to join the two, it
+    would compare each key with each row wherever its statistics say that there are hardly any rows, as they do of a
+    table that is emptied again and again: 2,000 keys among 50,000 rows took 14 s so, and take 5 ms.
+    """
     if not keys:
         return
     columns = [table.__table__.columns[name] for name in by]
     if connection.dialect.name == "postgresql":
-        given = _given(columns, keys)
-        removed = f"DELETE FROM {table.__tablename__} USING {given.table} WHERE {_named(table, by)}"  # noqa: S608
-        connection.exec_driver_sql(removed, given.arrays)
+        given, (texts, ids) = _given(columns, keys), zip(*keys, strict=True)
+        between = "{} = ANY(%b::text[]) AND {} BETWEEN %b::bytea AND %b::bytea".format(*by)
+        named = f"(({', '.join(by)}) IN (SELECT * FROM {given.table})) IS TRUE"  # noqa: S608  or it becomes a join
+        removed = f"DELETE FROM {table.__tablename__} WHERE {between} AND {named}"  # noqa: S608
+        connection.exec_driver_sql(removed, (sorted(set(texts)), min(ids), max(ids), *given.arrays))
     else:
         named = " AND ".join(f"{name} = ?" for name in by)
         values = made([sent(column.type, is_postgresql=False) for column in columns], keys)

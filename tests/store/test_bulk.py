@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import count
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, insert, select, text
+from sqlalchemy import Connection, Engine, event, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from costmeter.core.budgets import FIRST_START
@@ -193,6 +195,28 @@ def test_rows_are_removed_by_what_names_them(engine: Engine) -> None:
     in_transaction(engine, work)
     left = [(row["account"], row["event_key"]) for row in rows(engine, PendingRow, PendingRow.account)]
     assert sorted(left) == sorted([waiting[0], *waiting[4:]])
+
+
+def test_what_waits_is_not_compared_with_each_that_is_removed_though_statistics_say_that_nothing_waits(
+    postgres_url: str,
+) -> None:
+    keys = [("a", number.to_bytes(16, "big")) for number in range(2_000)]
+    waiting = [{"account": name, "event_key": key, "completed_at": at(MARCH)} for name, key in keys]
+    statements: list[str] = []
+    engine = open_engine(postgres_url)
+    event.listen(engine, "before_cursor_execute", lambda *told: statements.append(told[2]))
+    with engine.begin() as connection:
+        bulk.add(connection, PendingRow, waiting)
+        bulk.remove(connection, PendingRow, ("account", "event_key"), keys)
+        # As a VACUUM says of a table that was large while it was read, and has nearly been emptied since.
+        connection.execute(text("UPDATE pg_class SET reltuples = 1, relpages = 1000 WHERE relname = 'pending'"))
+        (removed,) = [statement for statement in statements if statement.startswith("DELETE")]
+        numbers = count(1)
+        generic = re.sub("%b", lambda _: f"${next(numbers)}", removed)
+        plan = " ".join(connection.exec_driver_sql(f"EXPLAIN (GENERIC_PLAN) {generic}").scalars())
+    engine.dispose()
+    assert "hashed SubPlan" in plan
+    assert "Nested Loop" not in plan
 
 
 def test_nothing_is_no_statement(engine: Engine) -> None:
