@@ -32,5 +32,5 @@ def capture(
     tally = record_calls(engine, received, now=at, book=book, home=home, occurrences=occurrences)
     with reading(engine) as connection:
         waiting = events.pending_accounts(connection, tally.accounts)
-    post_accounts(engine, waiting, book=book, now=at)
+    post_accounts(engine, waiting, book=book, now=at, at_hand={stored.event_key: stored for stored in tally.events})
     return tally

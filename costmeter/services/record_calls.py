@@ -30,7 +30,7 @@ from costmeter.services.judge_calls import Candidate, judge_calls
 from costmeter.store import accounts, events, quarantine
 from costmeter.store.accounts import Home
 from costmeter.store.engine import in_transaction
-from costmeter.store.events import Identity
+from costmeter.store.events import Identity, StoredEvent
 from costmeter.store.keys import identity_key, key_text
 
 
@@ -71,6 +71,7 @@ class Tally:
     without_id: int = 0
     refusals: list[Refusal] = field(default_factory=list)
     accounts: set[str] = field(default_factory=set)
+    events: list[StoredEvent] = field(default_factory=list)  # those that were accepted; a total has none
 
     def counts(self) -> dict[str, int]:
         return {name: value for name, value in vars(self).items() if isinstance(value, int)}
@@ -140,7 +141,7 @@ def _record(
     homes = _homes(connection, candidates, items, home, now)
     kept = [_in_month(item, homes.get(item.account, home).timezone) for _, item in items]
     desk = judge_calls(connection, [candidate for _, candidate in candidates])
-    verdicts, tallies = iter(desk.verdicts), []
+    verdicts, added, tallies = iter(desk.verdicts), iter(desk.events), []
     for request in requests:
         refusals = [Refusal(one.place, item.kind, item.error) for one, item in request.items]
         tally = Tally(quarantined=len(request.items), refusals=refusals)
@@ -151,6 +152,7 @@ def _record(
                 tally.refusals.append(Refusal(one.place, quarantine.CONFLICT, str(verdict)))
                 kept.append(_conflict(one, candidate.event, verdict, now=now, zone=own.timezone))
             elif verdict:
+                tally.events.append(next(added))
                 _count(tally, candidate, book, own.currency)
             else:
                 tally.duplicates += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from costmeter.core.errors import NotFoundError
 from costmeter.core.periods import format_instant
 from costmeter.core.secrets import without_secrets
 from costmeter.store.bulk import Batch, among
+from costmeter.store.sizes import citus_version
 from costmeter.store.tables import AccountRow
 
 NO_CHAIN = bytes(16)  # before an account's first journal entry
@@ -121,18 +122,29 @@ def lock(connection: Connection, name: str) -> Account:
 def lock_all(connection: Connection, names: Collection[str]) -> list[Account]:
     """The accounts, locked until the transaction ends.
 
-    Each by a statement of its own, which a sharded database can send to one place, and in one order everywhere, so
-    that posters of the same accounts wait for each other instead of in a circle.
+    They are locked in one order everywhere: posters of the same accounts wait for each other instead of in a circle.
     """
     ordered = sorted(set(names))
     if len(ordered) == 1:
         return [lock(connection, ordered[0])]
-    statement = update(AccountRow).where(AccountRow.account == bindparam("name")).values(version=AccountRow.version)
-    connection.execute(statement, [{"name": name} for name in ordered])
-    found = listed(connection, ordered)
+    if connection.dialect.name == "sqlite":
+        lock(connection, ordered[0])  # the file has one lock, for all of it
+        found = listed(connection, ordered)
+    elif citus_version(connection) is not None:
+        found = _lock_each(connection, ordered)
+    else:  # no row is written for it
+        query = select(*_COLUMNS).where(among(connection, AccountRow.account, ordered)).order_by(AccountRow.account)
+        found = [Account(*row) for row in connection.execute(query.with_for_update())]
     if missing := set(ordered) - {account.account for account in found}:
         raise NotFoundError(f"no account {min(missing)!r}")
     return found
+
+
+def _lock_each(connection: Connection, ordered: Sequence[str]) -> list[Account]:
+    """Each by a statement of its own, which Citus sends to one node: it locks no rows of several by one SELECT."""
+    statement = update(AccountRow).where(AccountRow.account == bindparam("name")).values(version=AccountRow.version)
+    connection.execute(statement, [{"name": name} for name in ordered])
+    return listed(connection, ordered)
 
 
 def save(batch: Batch, account: Account) -> None:

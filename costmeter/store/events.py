@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, select
@@ -133,19 +134,25 @@ def waiting_since(connection: Connection) -> datetime | None:
     return connection.scalar(query.order_by(PendingRow.event_key).limit(1))
 
 
-def oldest_pending(connection: Connection, names: Collection[str], limit: int) -> list[StoredEvent]:
+def oldest_pending(
+    connection: Connection,
+    names: Collection[str],
+    limit: int,
+    at_hand: Mapping[bytes, StoredEvent] = MappingProxyType({}),
+) -> list[StoredEvent]:
     """The measured calls of these accounts that wait for their charge, account by account in order of arrival.
 
-    They come without the provider's own usage object, which posting has no use for.
+    They come without the provider's own usage object, which posting has no use for. Where all of them are `at_hand`, by
+    their keys, since they were recorded just now, they are not read again.
     """
-    query = (
-        select(*POSTED)
-        .join(PendingRow, of_one_event(EventRow, PendingRow))
-        .where(bulk.among(connection, PendingRow.account, names))
-        .order_by(PendingRow.account, PendingRow.event_key)
-        .limit(limit)
-    )
-    return [posted_event(tuple(row)) for row in connection.execute(query)]
+    waits = bulk.among(connection, PendingRow.account, names)
+    order = (PendingRow.account, PendingRow.event_key)
+    if at_hand:
+        keys = connection.scalars(select(PendingRow.event_key).where(waits).order_by(*order).limit(limit)).all()
+        if at_hand.keys() >= {*keys}:
+            return [at_hand[key] for key in keys]
+    query = select(*POSTED).join(PendingRow, of_one_event(EventRow, PendingRow)).where(waits)
+    return [posted_event(tuple(row)) for row in connection.execute(query.order_by(*order).limit(limit))]
 
 
 def remove_pending(connection: Connection, stored: Sequence[StoredEvent]) -> None:
