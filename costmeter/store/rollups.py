@@ -67,7 +67,7 @@ class Rollup:
     """What charges of one account add to its rollups, summed by quarter hour."""
 
     def __init__(self) -> None:
-        self._sums: dict[Slot, list[int]] = {}
+        self._added: dict[Slot, list[tuple[int, ...]]] = {}
 
     def add(self, charge: Mapping[str, Any], event: UsageEvent, quarter: int) -> None:
         """Add one charge, a reversal included, of an event that was measured, which completed in a quarter hour."""
@@ -85,15 +85,16 @@ class Rollup:
             charge["cache_savings"], charge["off_peak_savings"],
             charge["cost_cache_hit"] or 0, charge["cost_cache_miss"] or 0, charge["cost_output"] or 0,
         )  # fmt: skip
-        _add(self._sums, slot, added)
+        self._added.setdefault(slot, []).append(added)  # column by column they are summed in compiled code
 
     def write(self, batch: Batch, account: str, timezone: str) -> None:
         """Put into the batch what was added, in every grain."""
-        days = by_day(self._sums, timezone)
-        batch.add_up(QuarterRow, _rows(account, self._sums, QuarterRow))
+        quarters = {slot: [*map(sum, zip(*added, strict=True))] for slot, added in self._added.items()}
+        days = by_day(quarters, timezone)
+        batch.add_up(QuarterRow, _rows(account, quarters, QuarterRow))
         batch.add_up(DayRow, _rows(account, days, DayRow))
         batch.add_up(MonthRow, _rows(account, by_month(days), MonthRow))
-        self._sums = {}
+        self._added = {}
 
 
 def by_day(quarters: Mapping[Slot, Sequence[int]], timezone: str) -> dict[Slot, list[int]]:
