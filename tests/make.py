@@ -164,6 +164,11 @@ def taken_from(engine: Engine, event_id: str) -> list[tuple[int, str]]:
     return [(credit_id, format_amount(amount)) for revision, credit_id, amount in found if revision == in_force]
 
 
+def stored_ids(engine: Engine) -> list[str]:
+    """The ids of all events, in order of arrival."""
+    return [row["event_id"] for row in rows(engine, EventRow, EventRow.event_key)]
+
+
 def rows(
     engine: Engine, table: type[Table], *order: Any, where: ColumnElement[bool] | None = None
 ) -> list[dict[str, Any]]:

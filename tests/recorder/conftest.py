@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ from costmeter.recorder.spool import Spool
 from costmeter.recorder.transport import RecordingTransport
 
 from .replay import ReplayServer
+from .spooling import Deliveries
 
 START = datetime(2025, 3, 1, 16, 29, 41, 120_000, tzinfo=UTC)
 
@@ -92,3 +94,24 @@ def client(server: ReplayServer, records: Records) -> Iterator[httpx2.Client]:
 def bare(server: ReplayServer) -> Iterator[httpx2.Client]:
     with httpx2.Client(base_url=server.base_url, timeout=0.3) as made:
         yield made
+
+
+@pytest.fixture
+def deliveries() -> Deliveries:
+    """Where a spool delivers to, which can be away."""
+    return Deliveries()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the spool keeps its lanes."""
+    return tmp_path / "spool"
+
+
+@pytest.fixture
+def spool(deliveries: Deliveries, folder: Path) -> Iterator[Spool]:
+    """A spool on the disk."""
+    made = Spool(deliveries, folder=folder)
+    yield made
+    deliveries.is_away = False
+    assert made.close(10)

@@ -16,6 +16,7 @@ from costmeter.recorder.attribution import Attribution
 from costmeter.recorder.delivery import Record
 from costmeter.recorder.draft import Ended, Intent, encode, write_asked, write_attribution, write_draft
 from costmeter.recorder.leftovers import deliver_leftovers
+from costmeter.recorder.spool import Spool
 
 START = "2026-11-20T10:00:00Z"
 
@@ -92,3 +93,9 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     """Every line in a spool folder, of all lanes."""
     texts = [path.read_text() for path in sorted(folder.glob("*/*.ndjson"))]
     return [json.loads(line) for text in texts for line in text.splitlines() if line]
+
+
+def call(spool: Spool, event_id: str) -> None:
+    """A call that begins and ends."""
+    is_begun = spool.begin(intent(event_id))
+    spool.append(ended(event_id), is_begun=is_begun)

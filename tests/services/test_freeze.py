@@ -16,7 +16,7 @@ from costmeter.store.freezes import Freeze
 from costmeter.store.tables import CheckpointRow, CreditBalanceRow, EventRow, FreezeRow, PendingRow
 from tests.make import an_event, at, balance, grant, post, record, record_and_post, rows, splits, top_up
 from tests.services.invariants import check_books
-from tests.services.test_verify import of, tamper
+from tests.services.tamperings import of, tamper
 
 NOW, LATER = "2025-03-10T00:00:00Z", "2025-03-11T00:00:00Z"
 EARLY = "2025-03-03T12:00:00Z"
