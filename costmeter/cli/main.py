@@ -6,7 +6,8 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
 import typer
 from sqlalchemy.exc import StatementError
@@ -107,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("psycopg").setLevel(logging.ERROR)  # a transaction that is run again is no news
     try:
         given = None if arguments is None else list(arguments)
-        return int(app(args=given, prog_name="costmeter", standalone_mode=False) or 0)
+        return int(_command()(args=given, prog_name="costmeter", standalone_mode=False) or 0)
     except NoPriceError as error:
         return _fail(str(error), 1)
     except CostmeterError as error:
@@ -122,6 +123,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{error.object!r} is no text: write it in UTF-8", 2)
     except OSError as error:
         return _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", 2)
+
+
+@cache
+def _command() -> Any:
+    """All commands; to make them takes longer than most of them take."""
+    return typer.main.get_command(app)
 
 
 def _usage(error: TyperException) -> str:
