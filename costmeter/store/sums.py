@@ -2,8 +2,8 @@
 
 Rollups by month answer for projects, keys, models and bands of billing months. Rollups by day answer for the same of
 whole days of the accounts' time zone, and by such days. Rollups by quarter hour also answer for hours and for the days
-of other zones. Users and tags, what
-was known at an instant, and intervals that cut a quarter hour are read from the charges themselves, with their events.
+of other zones. Users and tags, what was known at an instant, and intervals that cut a quarter hour are read from the
+charges themselves, with their events.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from io import StringIO
 from typing import Any
@@ -12,8 +11,7 @@ from sqlalchemy import Engine
 
 from costmeter.core.errors import InputError, NotFoundError
 from costmeter.core.money import format_amount
-from costmeter.reports.spend import DOUBTS, MEASURES, SpendReport, spend_report
-from costmeter.store.engine import reading
+from costmeter.reports.spend import DOUBTS, MEASURES, SpendReport
 from costmeter.store.rollups import AMOUNTS
 from costmeter.store.scope import Scope
 from tests.make import (
@@ -26,16 +24,9 @@ from tests.make import (
     top_up,
     usage,
 )
+from tests.reports.spending import spend
 
 OPENING = "2025-03-01T00:00:00Z"
-MARCH = Scope(month="2025-03")
-
-
-def spend(
-    engine: Engine, scope: Scope = MARCH, by: Sequence[str] = ("model",), timezone: str | None = None
-) -> SpendReport:
-    with reading(engine) as connection:
-        return spend_report(connection, scope, by=by, timezone=timezone)
 
 
 def costs(report: SpendReport) -> dict[Any, str]:

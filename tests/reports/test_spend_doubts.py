@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import Engine
 
 from costmeter.prices.read import builtin_text, read_book
-from costmeter.reports.spend import DOUBTS, SpendReport, spend_report
+from costmeter.reports.spend import DOUBTS
 from costmeter.services.post_charges import post_charges
 from costmeter.services.record_calls import Broken
 from costmeter.services.verify import verify
 from costmeter.store import bulk, rollups
-from costmeter.store.engine import in_transaction, reading
+from costmeter.store.engine import in_transaction
 from costmeter.store.scope import Scope
 from costmeter.store.tables import ChargeRow
 from tests.make import (
@@ -29,27 +29,11 @@ from tests.make import (
     set_up_account,
     usd,
 )
-
-OPENING = "2025-03-01T00:00:00Z"
-
-
-MARCH = Scope(month="2025-03")
-
+from tests.reports.spending import MARCH, spend
 
 COSTS = ("cost", "cost_cache_hit", "cost_cache_miss", "cost_output")
-
-
 PARTS = ("granted", "topped_up", "overdraft", "untracked")
-
-
 SAVINGS = ("cache_savings", "off_peak_savings")
-
-
-def spend(
-    engine: Engine, scope: Scope = MARCH, by: Sequence[str] = ("model",), timezone: str | None = None
-) -> SpendReport:
-    with reading(engine) as connection:
-        return spend_report(connection, scope, by=by, timezone=timezone)
 
 
 class TestDoubts:
