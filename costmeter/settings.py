@@ -11,6 +11,7 @@ from typing import Literal
 from platformdirs import user_data_path
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import PydanticBaseSettingsSource as Source
 
 from costmeter.core.errors import InputError
 from costmeter.core.periods import zone
@@ -188,6 +189,18 @@ class Settings(BaseSettings):
 
     server_url: str | None = Field(None, description="records go to this costmeter server instead of the database")
     api_key: str | None = Field(None, repr=False, description="the key for that server, with the role ingest")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  the library's signature, as are the next ones
+        init_settings: Source,
+        env_settings: Source,
+        dotenv_settings: Source,  # noqa: ARG003
+        file_secret_settings: Source,  # noqa: ARG003
+    ) -> tuple[Source, ...]:
+        """The environment alone: looking for files as well would take as long again."""
+        return init_settings, env_settings
 
     @property
     def other_hosts(self) -> frozenset[str]:

@@ -13,8 +13,8 @@ def collect_seldom() -> None:
     A batch of two thousand calls makes some hundred thousand objects that live until it is written. Python would look
     through them, and through all modules, again and again.
     """
-    if gc.get_freeze_count():  # once: what is frozen later may be garbage already
+    youngest, *older = gc.get_threshold()
+    if youngest == BETWEEN_COLLECTIONS:  # once: what is frozen later may be garbage already
         return
     gc.freeze()
-    _, *older = gc.get_threshold()
     gc.set_threshold(BETWEEN_COLLECTIONS, *older)

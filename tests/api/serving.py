@@ -20,6 +20,7 @@ from costmeter.services.create_key import NewKey, create_key
 from costmeter.services.keep_posted import Poster
 from costmeter.services.record_in_turn import Recorder
 from costmeter.store.accounts import Home
+from tests.quick_server import QuickServer
 
 DEADLINE = 20.0  # seconds until something that must come has come
 
@@ -48,7 +49,7 @@ def served(url: str, *, local: bool = False, port: int = 0, hosts: frozenset[str
     engine, book, home = wiring.open_database(url), wiring.price_book(), Home()
     recorder, poster = Recorder(engine, book, home), Poster(engine, book)
     service = Service(engine, book, home, recorder, poster, local, deepseek_hosts=hosts)
-    server = uvicorn.Server(
+    server = QuickServer(
         uvicorn.Config(make_app(service), host="127.0.0.1", port=port, log_config=None, access_log=False)
     )
     thread = threading.Thread(target=server.run)
@@ -56,7 +57,7 @@ def served(url: str, *, local: bool = False, port: int = 0, hosts: frozenset[str
     until(lambda: server.started)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        with Api(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE) as client:
+        with Api(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE, verify=False) as client:
             client.engine = wiring.open_database(url)
             if not local:
                 client.headers.update(client.key("admin"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from costmeter.gateway.callers import OwnKeys
 from costmeter.gateway.exchange import Way
 from costmeter.gateway.upstream import Upstream
 from costmeter.recorder.spool import Spool
+from tests.quick_server import QuickServer
 
 
 class Served:
@@ -36,7 +38,7 @@ class Served:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.base_url = f"http://127.0.0.1:{self.port}"
-        self._server = uvicorn.Server(uvicorn.Config(self.gateway, **OPTIONS, timeout_graceful_shutdown=5))
+        self._server = QuickServer(uvicorn.Config(self.gateway, **OPTIONS, timeout_graceful_shutdown=5))
         self._thread = threading.Thread(target=self._server.run, args=([self._listener],), daemon=True)
 
     def stop(self) -> None:
@@ -49,6 +51,7 @@ class Served:
         self._thread.start()
         while not self._server.started:
             assert self._thread.is_alive()
+            time.sleep(0.005)
         return self
 
     def __exit__(

@@ -21,6 +21,7 @@ from costmeter.services.record_in_turn import Recorder
 from costmeter.store.accounts import Home
 from tests.api.serving import DEADLINE, until
 from tests.make import at, book
+from tests.quick_server import QuickServer
 
 
 @dataclass
@@ -82,7 +83,7 @@ def paged(url: str, now: str, *, local: bool = False, public: str | None = None)
         if public is not None:
             patch.setenv("COSTMETER_URL", public)
         app = wiring.app_of(service)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False))
+    server = QuickServer(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run)
     thread.start()
     until(lambda: server.started)
