@@ -18,7 +18,7 @@ from contextlib import suppress
 from msgspec import MsgspecError
 
 from costmeter.recorder.delivery import Record
-from costmeter.recorder.draft import encode
+from costmeter.recorder.draft import decode, encode
 
 # What this process yields to the one that passes calls on, where both want the same core. Records can wait.
 NICENESS = 10
@@ -92,7 +92,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     if hasattr(os, "nice"):
         os.nice(NICENESS)
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    answers = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever else is printed goes where the log goes
     wiring.collect_seldom()
     logs.configure(wiring.settings().log_level)
@@ -102,11 +102,13 @@ def main() -> None:
     for batch in sys.stdin.buffer:
         problem = None
         try:
-            deliver(json.loads(batch))
+            deliver(decode(batch))
         except Exception as error:  # noqa: BLE001 - whatever it is, the records are kept and tried again
             problem = f"{type(error).__name__}: {error}"
-        answers.write(f"{json.dumps(problem)}\n")
-        answers.flush()
+        try:
+            os.write(answers, json.dumps(problem).encode() + b"\n")
+        except BrokenPipeError:
+            break  # who asked is gone; what waits in its lane is delivered again, and counts once
     deliver.close()
 
 

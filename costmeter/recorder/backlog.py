@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import deque
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 from costmeter.core.events import UNMETERED
 from costmeter.core.periods import EPOCH, format_instant, parse_instant
 from costmeter.recorder.descriptor import Descriptor
+from costmeter.recorder.draft import decode
 from costmeter.recorder.lane import CLOSED, INTENT, START, Position, segment_path, segments
 from costmeter.recorder.record import complete
 
@@ -71,7 +71,7 @@ class Backlog:
         records = []
         for intent in self.open.values():
             with suppress(ValueError, KeyError, TypeError):  # cut off by a full disk, and it looked whole
-                records.append(complete(json.loads(intent.line)))
+                records.append(complete(decode(intent.line)))
                 self._remember(records[-1]["started_at"])
         completed_at = format_instant(self._last_instant)
         ended = {"status": UNMETERED, "usage": None, "reason": PROCESS_DIED, "completed_at": completed_at}
@@ -142,7 +142,7 @@ class Backlog:
                 self.open[event_id] = _Open(position, line)  # parsed only if it is all that is left of the call
             return None
         try:
-            record = complete(json.loads(line))
+            record = complete(decode(line))
             self._remember(record["completed_at"])
         except (ValueError, KeyError, TypeError):
             return None  # cut off by a full disk: the record went another way

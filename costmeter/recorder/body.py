@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import islice
+from itertools import islice, takewhile
 
 from costmeter.recorder.characters import ANSWER, Answer, Characters
 from costmeter.recorder.reading import (
@@ -20,6 +20,7 @@ from costmeter.recorder.reading import (
 
 LIMIT = 8 << 20  # bytes of a JSON body, or of one line of a stream, that are kept to be read
 LESSONS = 8  # frames that are learnt from a stream; where every event has another, none is worth learning
+AT_THE_END = 64  # bytes in which a stream that ends says so
 AT_THE_ENDS = 8  # lines at either end of many that are looked at one by one: what matters is hardly ever between them
 UNCOUNTED_TEXTS = 16 << 10  # bytes of texts of known frames that are kept until they are counted
 UNCOUNTED = 64 << 10  # bytes of other lines that are kept until they are counted: most streams end before
@@ -78,6 +79,7 @@ class EventLines:
         self._is_skipping = False  # inside a line that is too long
         self._has_skipped = False
         self._is_at_start = False  # of a line, and not the first one
+        self._is_typed = False  # whether events say what they are, as those of a chat do not
         self._head = self._first = self._last = self._error = b""
         self._before = self._after = b""  # the frame: what stands before a text and after it
         self._are_pieces = False  # what the texts in it are
@@ -100,7 +102,7 @@ class EventLines:
             return False
         if self._before and self._is_framed(lines):
             return True
-        if _can_matter(lines):
+        if self._matters(lines):
             return False
         self._keep(lines)
         if self._lessons:
@@ -126,7 +128,7 @@ class EventLines:
         """The frame of the last event, if that has one text, and the text is the value of its field."""
         self._lessons -= 1
         event = lines.removesuffix(_BREAK).rpartition(_BREAK)[2]
-        found = list(islice(ANSWER.finditer(event), 2))
+        found = [] if b'"error"' in event else list(islice(ANSWER.finditer(event), 2))
         if len(found) == 1 and event[found[0].end() :][:2] in (b'",', b'"}'):
             self._count_texts()
             self._are_pieces = found[0].group(1) is not None
@@ -146,7 +148,7 @@ class EventLines:
             self._held.clear()
         if rest:
             self._hold(rest)
-        if self._head and len(block) <= LIMIT and not _can_matter(block):
+        if self._head and len(block) <= LIMIT and not self._ends_in(block[-AT_THE_END:]) and not self._matters(block):
             self._keep(block)
             return False
         return self._examine(block)
@@ -156,15 +158,21 @@ class EventLines:
         self._held.clear()
         if _is_end_mark(held) or _event(held) is not None:
             self._examine(held)  # the last line may lack its end; one that was cut off counts for nothing
-        elif not self.is_complete:
-            self._keep(held)
-        last = _event(self._last) or NO_EVENT
+            held = b""
+        last, head = _event(self._last) or NO_EVENT, _event(self._head) or NO_EVENT
         first = last if self._first is self._last else _event(self._first) or NO_EVENT
-        head, error = _event(self._head) or NO_EVENT, _event(self._error) or NO_EVENT
+        reading = read_events(head, first, last, NO_EVENT, complete=self.is_complete)
+        return reading if reading.usage is not None else self._without_usage(head, first, last, held)
+
+    def _without_usage(self, head: Event, first: Event, last: Event, held: bytes) -> Reading:
+        """What can be said of a stream all the same: its error, and what its answer came to as far as it was seen."""
+        self._count_lines()  # before a line that was cut off, which is no error
+        if not self.is_complete:
+            self._keep(held)
+        error = _event(self._error) or NO_EVENT
         reading = read_events(head, first, last, error, complete=self.is_complete)
-        if reading.usage is None:
-            reading = reading._replace(characters=self._characters())
-        if reading.usage is None and reading.error_code is None and (self._has_skipped or not self._head):
+        reading = reading._replace(characters=self._characters())
+        if reading.error_code is None and (self._has_skipped or not self._head):
             return reading._replace(problem=TOO_LARGE if self._has_skipped else UNREADABLE)
         return reading
 
@@ -176,17 +184,19 @@ class EventLines:
             self._is_skipping = self._has_skipped = True
 
     def _examine(self, block: bytes) -> bool:
-        """Keeps the lines that matter; True when any decides something."""
-        lines = block.splitlines()
-        if len(lines) <= 2 * AT_THE_ENDS or len(block) > LIMIT:
-            return self._examine_lines(lines)
-        decided = self._examine_lines(lines[:AT_THE_ENDS])
-        between = b"\n".join(lines[AT_THE_ENDS:-AT_THE_ENDS])
-        if self._head and not self.is_complete and not _can_matter(between):
+        """Keeps the lines of a block, and what they say; True when any of them decides something."""
+        cuts = _cuts(block) if len(block) <= LIMIT else None
+        if cuts is None:
+            return self._examine_lines(block.splitlines())
+        first, between, last = block[: cuts[0]], block[cuts[0] : cuts[1]], block[cuts[1] :].splitlines()
+        decided = self._examine_lines(first.splitlines())
+        if self.is_complete:
+            return decided
+        if self._head and not self._ends_in(between) and (self._is_counted_by(last) or not _counts(between)):
             self._keep(between)
         else:
-            decided |= self._examine_lines(lines[AT_THE_ENDS:-AT_THE_ENDS])
-        return self._examine_lines(lines[-AT_THE_ENDS:]) or decided
+            decided |= self._examine_lines(between.splitlines())
+        return self._examine_lines(last) or decided
 
     def _examine_lines(self, lines: list[bytes]) -> bool:
         decided = [self._examine_line(line) for line in lines]
@@ -199,16 +209,34 @@ class EventLines:
         if self.is_complete:
             return False
         self._keep(line)
-        if not line.startswith(b"data:") or (self._head and not _can_matter(line)):
+        if not line.startswith(b"data:"):
             return False
-        self._head = self._head or line
-        has_usage = b'"usage"' in line and _USAGE.search(line) is not None
+        if not self._head:
+            self._head, self._is_typed = line, b'"type"' in line
+        elif not self._matters(line):
+            return False
+        has_usage = _has_usage(line)
         if has_usage:
-            self._first, self._last = self._first or line, line
-        if b'"error"' in line and _ERROR.search(line):
-            self._error = line
+            self._first, self._last = (self._is_typed and self._first) or line, line
         self.is_complete = _is_end_mark(line) or _FINAL.match(line) is not None
         return has_usage or self.is_complete
+
+    def _matters(self, lines: bytes) -> bool:
+        """Whether any of these lines may matter: a few byte searches, since most lines of a stream do not."""
+        return self._ends_in(lines) or _counts(lines)
+
+    def _ends_in(self, lines: bytes) -> bool:
+        """Whether the stream may end in these lines."""
+        return b"[DONE]" in lines or (self._is_typed and b"message_stop" in lines)
+
+    def _is_counted_by(self, last: list[bytes]) -> bool:
+        """Whether what lines before these count is of no account: the last usage counts, and these have one.
+
+        Where events say what they are, the first usage counts, too.
+        """
+        if self._is_typed:
+            return False
+        return any(line.startswith(b"data:") and _has_usage(line) for line in takewhile(_goes_on, last))
 
     def _keep(self, lines: bytes) -> None:
         """Keeps whole lines, or the last one that was cut off, until they are counted."""
@@ -218,7 +246,11 @@ class EventLines:
             self._count_lines()
 
     def _count_lines(self) -> None:
-        self._answer.add_lines(b"\n".join(self._lines))
+        lines = b"\n".join(self._lines)
+        if b'"error"' in lines:
+            errors = [line for line in lines.splitlines() if line.startswith(b"data:") and _ERROR.search(line)]
+            self._error = errors[-1] if errors else self._error
+        self._answer.add_lines(lines)
         self._lines.clear()
         self._size = 0
 
@@ -240,11 +272,28 @@ def _is_end_mark(line: bytes) -> bool:
     return line.startswith(b"data:") and line[5:].lstrip().startswith(b"[DONE]")
 
 
-def _can_matter(lines: bytes) -> bool:
-    """Whether any of these lines can matter: a few byte searches, since most chunks of a stream do not."""
-    return (
-        (b'"usage"' in lines and lines.count(b'"usage"') != lines.count(b'"usage":null'))
-        or b"[DONE]" in lines
-        or b'"error"' in lines
-        or b"message_stop" in lines
-    )
+def _goes_on(line: bytes) -> bool:
+    return not _is_end_mark(line) and _FINAL.match(line) is None
+
+
+def _has_usage(line: bytes) -> bool:
+    return b'"usage"' in line and _USAGE.search(line) is not None
+
+
+def _counts(lines: bytes) -> bool:
+    """Whether any of these lines may count something."""
+    return b'"usage"' in lines and lines.count(b'"usage"') != lines.count(b'"usage":null')
+
+
+def _cuts(block: bytes) -> tuple[int, int] | None:
+    """Where the first lines of a block end, and where its last ones begin; None where it has hardly more."""
+    if b"\r" in block:
+        return None  # another end of lines: rare, and all of them are looked at
+    after, before = 0, len(block)
+    for _ in range(AT_THE_ENDS):
+        after = block.find(b"\n", after) + 1
+        if not after:
+            return None
+    for _ in range(AT_THE_ENDS + 1):
+        before = block.rfind(b"\n", 0, before)
+    return (after, before + 1) if before >= after else None

@@ -54,21 +54,21 @@ class Call:
         "_decided",
         "_encoding",
         "_end",
-        "_held",
         "_intent",
         "_is_begun",
         "_is_over",
         "_monotonic",
         "_origin",
-        "_passed",
         "_process",
         "_spool",
         "_status",
         "_tap",
         "event_id",
+        "held",
         "operation_id",
         "result",
         "started_at",
+        "undecided",
     )
 
     def __init__(
@@ -97,8 +97,8 @@ class Call:
         self._encoding = ""
         self._answered: tuple[str, float] | None = None  # the Date of the answer, and when it came
         self._tap: UsageTap | None = None
-        self._held: list[bytes] = []  # chunks that passed and are not read yet
-        self._passed: list[float] = []  # when
+        self.held: list[bytes] = []  # chunks that passed and are not read yet
+        self.undecided: tuple[bytes, ...] = UNDECIDED  # how chunks end that may wait
         self._decided: float | None = None  # when the last chunk passed that may have completed the answer
         self._monotonic = clock.monotonic
         self.started_at = clock.now()
@@ -118,6 +118,7 @@ class Call:
             self._status = status
             if b"content-encoding" in headers and not is_decoded:
                 self._encoding = headers[b"content-encoding"].decode("latin-1")
+                self.undecided = ()
             if ANSWER_ID in headers and REFUSED not in headers:
                 self._answer_id = text(headers[ANSWER_ID].decode("latin-1"))
             date = headers.get(b"date")
@@ -127,23 +128,32 @@ class Call:
             logger.exception("the head of a response could not be read")
 
     def observe(self, chunk: bytes) -> None:
-        """A chunk of the response, before the caller gets it."""
-        if self._is_over:
-            return
+        """A chunk of the response, before the caller gets it.
+
+        Where each chunk is little more than this, who has them puts them into `held` and calls `look` by the same rule.
+        """
+        held = self.held
+        held.append(chunk)
+        if not chunk.endswith(self.undecided) or len(held) >= HELD or len(chunk) > LARGE:
+            self.look()
+
+    def look(self) -> None:
+        """Reads the chunks that are held, the last of which passed just now: with it the answer may be complete."""
         try:
-            self._held.append(chunk)
-            self._passed.append(self._monotonic())
-            decides = not chunk.endswith(UNDECIDED) and not self._may_be_whole()
-            if decides or len(self._held) == HELD or self._encoding or len(chunk) > LARGE:
+            if self._is_over:
+                self.held.clear()
+            elif self._is_whole():  # so far: its end tells, or another chunk
+                self._decided = self._monotonic() - self._origin
+            else:
                 self._read_held()
                 if self._tap is not None and self._tap.is_complete:
                     self._finish(None)
         except Exception:
             logger.exception("a chunk of a response could not be read")
 
-    def _may_be_whole(self) -> bool:
-        """Whether all that passed is one JSON object so far: its end tells, or another chunk."""
-        return self._tap is None and len(self._held) == 1 and is_whole(self._held[0])
+    def _is_whole(self) -> bool:
+        """Whether all that passed is one JSON object, and plain."""
+        return self._tap is None and not self._encoding and len(self.held) == 1 and is_whole(self.held[0])
 
     def ended(self) -> None:
         """The response came to its end."""
@@ -169,8 +179,9 @@ class Call:
             logger.exception("a call could not be recorded: %s", self._intent[:52].decode())
 
     def _hand_over(self, reading: Reading, size: int, chunks: int, ending: Ending | None) -> None:
-        end = self._decided if reading.usage is not None else None
-        elapsed = (self._monotonic() if end is None else end) - self._origin
+        elapsed = self._decided if reading.usage is not None else None
+        if elapsed is None:
+            elapsed = self._monotonic() - self._origin
         ended = Ended(
             elapsed,
             self._answered,
@@ -190,24 +201,23 @@ class Call:
 
     def _read(self) -> tuple[Reading, int, int]:
         """What the answer said, as far as it passed, and in how many bytes and chunks."""
-        held = self._held
-        if self._tap is None and not self._encoding and len(held) == 1 and is_whole(held[0]):
-            self._decided = self._passed[0]  # nearly every answer that is not streamed
-            return read_whole(held[0]), len(held[0]), 1
+        if self._is_whole():  # nearly every answer that is not streamed
+            (body,) = self.held
+            return read_whole(body), len(body), 1
         self._read_held()
         reading = Reading() if self._tap is None else self._tap.read()
         return reading, reading.bytes, reading.chunks
 
     def _read_held(self) -> None:
-        held, passed = self._held, self._passed
-        self._held, self._passed = [], []
         if self._tap is None:
             if self._status is None:
+                self.held.clear()
                 return
             self._tap = UsageTap(self._encoding)
-        decided = self._tap.feed_all(held)
-        if decided is not None:
-            self._decided = passed[decided]
+        held = self.held.copy()
+        self.held.clear()
+        if self._tap.feed_all(held):
+            self._decided = self._monotonic() - self._origin
 
 
 def _operation(event_id: str, attempt: bytes) -> str:

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from msgspec import UNSET, MsgspecError, Raw, Struct
-from msgspec.json import Encoder
+from msgspec.json import Decoder, Encoder
 
 from costmeter.core.events import TAGS_COUNT
 from costmeter.recorder.attribution import Attribution, text
@@ -22,7 +22,7 @@ from costmeter.recorder.reading import parse
 
 _NAME = re.compile(rb'"model"\s*:\s*"([^"\\]*)"')
 _STREAM = re.compile(rb'"stream"\s*:\s*true')
-encode = Encoder().encode
+encode, decode = Encoder().encode, Decoder[Any]().decode
 
 
 class Intent(Struct):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -15,6 +14,7 @@ from typing import NamedTuple
 
 from costmeter.recorder.backlog import Backlog
 from costmeter.recorder.delivery import FIRST_PAUSE, Deliver, Record, deliver_surely
+from costmeter.recorder.draft import decode
 from costmeter.recorder.lane import SEGMENT, START, Lane, Position, size
 from costmeter.recorder.leftovers import deliver_leftovers
 from costmeter.recorder.record import complete
@@ -163,7 +163,7 @@ class Shipper:
         while kept > 0:
             with self._cycles:
                 taken = [self._memory.popleft() for _ in range(min(kept, self._batch))]
-                records = [complete(json.loads(draft)) for draft, _ in taken]
+                records = [complete(decode(draft)) for draft, _ in taken]
                 self._hand = _Hand(records, unkept=sum(is_unkept for _, is_unkept in taken))
             kept -= len(taken)
             self.note()

@@ -6,7 +6,6 @@ What the caller's thread hands over is in the operating system's hands at once, 
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -18,6 +17,7 @@ from typing import NamedTuple
 from costmeter.recorder import lane as lanes
 from costmeter.recorder import processes
 from costmeter.recorder.delivery import FIRST_PAUSE, Deliver
+from costmeter.recorder.draft import decode
 from costmeter.recorder.lane import INTENT, Lane
 from costmeter.recorder.shipper import Shipper
 
@@ -212,7 +212,7 @@ class Spool:
             self._memory.append((draft, is_unkept))
             self._complain(lane)
         elif is_begun:
-            started_at = json.loads(draft)["intent"]["started_at"]
+            started_at = decode(draft)["intent"]["started_at"]
             logger.error("the spool is full: a call begun at %s becomes unmetered", started_at)
         else:
             self._dropped.append(None)

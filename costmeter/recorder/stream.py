@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
-from costmeter.recorder.call import Call
+from costmeter.recorder.call import HELD, Call
 from costmeter.recorder.library import library_of_class, lowered
 
 logger = logging.getLogger("costmeter.recorder")
@@ -27,10 +27,12 @@ class ObservedStream:
         if call is None:
             yield from chunks  # read before: the library says so
             return
-        observe = call.observe
+        held, undecided = call.held, call.undecided
         try:
             for chunk in chunks:
-                observe(chunk)
+                held.append(chunk)  # as `observe` does, without a call for each
+                if not chunk.endswith(undecided) or len(held) >= HELD:
+                    call.look()
                 yield chunk
         except GeneratorExit:
             getattr(chunks, "close", bool)()  # as `yield from` would; the call ends with close()
@@ -66,10 +68,12 @@ class AsyncObservedStream:
             async for chunk in chunks:
                 yield chunk
             return
-        observe = call.observe
+        held, undecided = call.held, call.undecided
         try:
             async for chunk in chunks:
-                observe(chunk)
+                held.append(chunk)  # as `observe` does, without a call for each
+                if not chunk.endswith(undecided) or len(held) >= HELD:
+                    call.look()
                 yield chunk
         except BaseException as error:
             call.broke(error)

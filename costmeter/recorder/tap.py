@@ -58,18 +58,17 @@ class UsageTap:
             self._take_plain = None
             return False
 
-    def feed_all(self, chunks: Sequence[bytes]) -> int | None:
-        """Takes the next chunks; the place of the last one that may have completed the answer, None where none may.
+    def feed_all(self, chunks: Sequence[bytes]) -> bool:
+        """Takes the next chunks; True when the answer may be complete with one of them.
 
         The first two of a stream and its last two often matter, those between them hardly ever.
         """
-        middle = chunks[2:-2]
-        decided = [at for at, chunk in enumerate(chunks[:2]) if self.feed(chunk)]
+        first, middle, last = chunks[:2], chunks[2:-2], chunks[max(2, len(chunks) - 2) :]
+        decided = [self.feed(chunk) for chunk in first]
         if middle and not self._pass_over(middle):
-            decided += [at for at, chunk in enumerate(middle, 2) if self.feed(chunk)]
-        last = max(2, len(chunks) - 2)
-        decided += [at for at, chunk in enumerate(chunks[last:], last) if self.feed(chunk)]
-        return decided[-1] if decided else None
+            decided += [self.feed(chunk) for chunk in middle]
+        decided += [self.feed(chunk) for chunk in last]
+        return any(decided)
 
     def _pass_over(self, chunks: Sequence[bytes]) -> bool:
         if self._decoders or not isinstance(self._body, EventLines) or not self._body.pass_over(b"".join(chunks)):

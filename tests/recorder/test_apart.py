@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import Engine, select
 
 from costmeter.recorder.apart import DeliverApart, NotDeliveredError
-from costmeter.recorder.draft import Ended, write_draft
+from costmeter.recorder.draft import Ended, decode, encode, write_draft
+from costmeter.recorder.record import complete
 from costmeter.recorder.spool import Spool
 from costmeter.store.engine import reading
 from costmeter.store.keys import new_id
@@ -28,6 +29,16 @@ import os, signal
 from costmeter.recorder.apart import DeliverApart
 deliver = DeliverApart()
 deliver([])
+print(deliver._process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+ASK_AND_DIE = """
+import os, signal, sys
+from costmeter.recorder.apart import DeliverApart
+deliver = DeliverApart()
+deliver([])
+deliver._process.stdin.write(sys.argv[1].encode() + b"\\n")
+deliver._process.stdin.flush()
 print(deliver._process.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -119,13 +130,26 @@ def test_a_signal_to_the_group_leaves_it_to_the_process_that_began_it(deliver: D
     assert process_of(deliver) == first
 
 
-def test_it_ends_with_the_process_that_began_it(sqlite_url: str) -> None:
+def begin_and_die(script: str, url: str, *arguments: str) -> tuple[int, str]:
+    """The process that a process began that was killed, once it has ended; and what both said of it."""
     ran = subprocess.run(
-        [sys.executable, "-c", BEGIN_AND_DIE], capture_output=True, text=True, check=False,
-        env={**os.environ, "COSTMETER_DATABASE_URL": sqlite_url},
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False,
+        env={**os.environ, "COSTMETER_DATABASE_URL": url},
     )  # fmt: skip
-    path = Path(f"/proc/{int(ran.stdout)}")
+    process = int(ran.stdout)
     deadline = time.monotonic() + 30
-    while path.exists() and time.monotonic() < deadline:
+    while Path(f"/proc/{process}").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not path.exists()
+    return process, ran.stderr
+
+
+def test_it_ends_with_the_process_that_began_it(sqlite_url: str) -> None:
+    process, _ = begin_and_die(BEGIN_AND_DIE, sqlite_url)
+    assert not Path(f"/proc/{process}").exists()
+
+
+def test_what_it_was_told_before_that_is_delivered_quietly(engine: Engine, sqlite_url: str) -> None:
+    record = complete(decode(call()))
+    process, said = begin_and_die(ASK_AND_DIE, sqlite_url, encode([record]).decode())
+    assert not Path(f"/proc/{process}").exists()
+    assert (posted(engine), said) == (1, "")

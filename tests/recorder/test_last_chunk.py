@@ -57,3 +57,4 @@ def test_it_is_there_once_the_last_chunk_has_passed(stream: bytes, pieces: str |
     ]
 
     assert [line["ended"]["status"] for line in lines if "ended" in line] == ["ok"]
+    spool.close()
