@@ -38,6 +38,7 @@ _COUNTS = frozenset((
     "prompt_tokens", "completion_tokens", "total_tokens", "prompt_cache_hit_tokens", "prompt_cache_miss_tokens",
     "prompt_tokens_details", "completion_tokens_details", "cached_tokens", "reasoning_tokens",
 ))  # fmt: skip
+_NO_ID = ("", "None", "null")
 _LARGEST = 2**63 - 1  # JSON in a database keeps 64 bits
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # a NUL or half a surrogate pair: no database keeps it
 _encoded = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str).encode
@@ -151,15 +152,15 @@ def _usual_texts(body: dict[str, Any]) -> tuple[str | None, ...] | None:
         together = " ".join([text for text in found if text is not None])
     except TypeError:
         return None  # one is no text
-    _, account, _, _, _, provider, model, _, _, _ = found
+    event_id, account, _, _, _, provider, model, _, response_id, operation_id = found
     if (
-        provider not in PROVIDERS or not model or not _is_plain(together)
+        provider not in PROVIDERS or not model or "" in found or not _is_plain(together)
         or not 0 < len(account) <= ACCOUNT_LENGTH or account.strip() != account
     ):  # fmt: skip
         return None
-    ids = (found[0], found[8], found[9])
-    if "" in found or any(text is not None and text.strip() in ("", "None", "null") for text in ids):
-        return None
+    for text in (event_id, response_id, operation_id):
+        if text is not None and text.strip() in _NO_ID:
+            return None
     return found
 
 
@@ -259,7 +260,7 @@ def _model(body: Mapping[str, Any]) -> str:
 def _id(body: Mapping[str, Any], field: str) -> str | None:
     """An id; empty, "None" and what is no text are no id."""
     value = body.get(field)
-    if not isinstance(value, str) or value.strip() in ("", "None", "null"):
+    if not isinstance(value, str) or value.strip() in _NO_ID:
         return None
     return _text(body, field)
 
@@ -285,6 +286,8 @@ def _tags(value: object) -> dict[str, str]:
         return {}
     if not isinstance(value, Mapping) or len(value) > TAGS_COUNT:
         raise InputError("tags", value, f"write an object of at most {TAGS_COUNT} texts")
+    if type(value) is dict and _are_usual_tags(value):
+        return value.copy()
     tags = {}
     for name, text in value.items():
         if not isinstance(name, str) or not 0 < len(name) <= TEXT_LENGTH or _UNSTORABLE.search(name):
@@ -293,6 +296,17 @@ def _tags(value: object) -> dict[str, str]:
         if tag is not None:
             tags[_cleaned_text(name)] = tag
     return tags
+
+
+def _are_usual_tags(tags: dict[Any, Any]) -> bool:
+    """Whether tags are kept as they are: one test of all of them together tells it, as of a usual body's texts."""
+    if "" in tags:
+        return False
+    texts = [*tags, *tags.values()]
+    try:
+        return "" not in texts and _is_plain(" ".join(texts))
+    except TypeError:
+        return False  # one is no text
 
 
 def _http_status(value: object) -> int | None:

@@ -13,7 +13,7 @@ from costmeter.core.errors import ConflictError
 from costmeter.core.events import OK, UNMETERED, UsageEvent
 from costmeter.store import detached, events
 from costmeter.store.events import Identity, StoredEvent
-from costmeter.store.keys import identity_key, new_key
+from costmeter.store.keys import identity_key, new_keys
 
 
 class Candidate(NamedTuple):
@@ -61,7 +61,7 @@ class Desk:
     def __init__(
         self, known: dict[Identity, StoredEvent], away: dict[Identity, datetime], candidates: Sequence[Candidate]
     ) -> None:
-        self._known, self._away = known, away
+        self._known, self._away, self._keys = known, away, iter(new_keys(len(candidates)))
         self.events: list[StoredEvent] = []
         self.identities: list[tuple[Identity, StoredEvent]] = []
         self.supersedes: dict[bytes, StoredEvent] = {}
@@ -69,7 +69,7 @@ class Desk:
 
     def _judge(self, candidate: Candidate) -> bool | ConflictError:
         own = candidate.identities
-        if away := [self._away[identity] for identity in own if identity in self._away]:
+        if self._away and (away := [self._away[identity] for identity in own if identity in self._away]):
             return detached.judge(candidate.event, away[0])
         if self._known.keys().isdisjoint(own):
             return self._add(candidate, own)
@@ -86,7 +86,7 @@ class Desk:
 
     def _add(self, candidate: Candidate, names: Sequence[Identity], waiting: Sequence[StoredEvent] = ()) -> bool:
         """A new event, in the place of the unmetered one that it measures."""
-        stored = StoredEvent(new_key(), candidate.event)
+        stored = StoredEvent(next(self._keys), candidate.event)
         self.events.append(stored)
         self._name(names, stored)
         if waiting:

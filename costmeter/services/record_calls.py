@@ -220,11 +220,11 @@ def _count(tally: Tally, candidate: Candidate, book: PriceBook, currency: str) -
     tally.accepted += 1
     tally.accounts.add(event.account)
     tally.without_id += candidate.named_by == "content"
-    tally.unmetered += event.status == UNMETERED
-    tally.failed += event.status == FAILED
     if event.usage is not None:
-        priced = price_event(book, event, currency)
-        tally.unpriced += isinstance(priced, Unpriced)
+        tally.unpriced += type(price_event(book, event, currency)) is Unpriced
+    else:
+        tally.unmetered += event.status == UNMETERED
+        tally.failed += event.status == FAILED
 
 
 def _item(received: Received, error: InputError, now: datetime, seen: Counter[bytes]) -> quarantine.Item:

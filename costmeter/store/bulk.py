@@ -42,13 +42,20 @@ _TOLD = "costmeter_told"  # the one that takes a statement as the driver would b
 
 def add(connection: Connection, table: type[Table], rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows; one that is there already raises IntegrityError, as it does in any other insert."""
+    names = table.__table__.columns.keys()
+    add_values(connection, table, names, list(map(itemgetter(*names), rows)))
+
+
+def add_values(
+    connection: Connection, table: type[Table], names: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Insert rows as `add` does, each as its values of the named columns: where there are many, a mapping is dear."""
     if not rows:
         return
     columns = table.__table__.columns
-    names = columns.keys()
     is_postgresql = connection.dialect.name == "postgresql"
-    kinds = [sent(column.type, is_postgresql=is_postgresql) for column in columns]
-    values = zip(*made(kinds, map(itemgetter(*names), rows)), strict=True)
+    kinds = [sent(columns[name].type, is_postgresql=is_postgresql) for name in names]
+    values = zip(*made(kinds, rows), strict=True)
     if is_postgresql:
         options = {_COPY: ([column.kind for column in kinds], values)}
         copy = f"COPY {table.__tablename__} ({', '.join(names)}) FROM STDIN (FORMAT BINARY)"

@@ -25,6 +25,12 @@ POSTED = [EventRow.__table__.columns[name] for name in (
     "requested_model", "response_id", "operation_id", "status", "started_at", "cache_hit_tokens", "cache_miss_tokens",
     "output_tokens", "reasoning_tokens", "detail",
 )]  # fmt: skip
+_VALUES = (
+    "event_key", "event_id", "account", "project", "user_name", "api_key", "tags", "provider", "model",
+    "requested_model", "response_id", "operation_id", "status", "started_at", "completed_at", "usage", "http_status",
+    "error_code", "reason", "cache_hit_tokens", "cache_miss_tokens", "output_tokens", "reasoning_tokens", "received_at",
+    "detail", "supersedes", "supersedes_at",
+)  # fmt: skip
 
 
 class StoredEvent(NamedTuple):
@@ -54,17 +60,11 @@ def known(connection: Connection, identities: Collection[Identity]) -> dict[Iden
 def add_identities(connection: Connection, identities: Iterable[tuple[Identity, StoredEvent]]) -> None:
     """Write what stands for new events; one that another writer added before or meanwhile raises IntegrityError."""
     rows = [
-        {
-            "account": account,
-            "provider": provider,
-            "identity": identity,
-            "event_key": stored.event_key,
-            "completed_at": stored.event.completed_at,
-        }
+        (*identity, stored.event_key, stored.event.completed_at)
         # In one order everywhere: recorders of the same calls wait for each other instead of in a circle.
-        for (account, provider, identity), stored in sorted(identities, key=itemgetter(0))
+        for identity, stored in sorted(identities, key=itemgetter(0))
     ]
-    bulk.add(connection, IdentityRow, rows)
+    bulk.add_values(connection, IdentityRow, ("account", "provider", "identity", "event_key", "completed_at"), rows)
 
 
 def add(
@@ -74,13 +74,10 @@ def add(
     received_at: datetime,
 ) -> None:
     """Write new events; measured ones wait for their charge."""
-    bulk.add(connection, EventRow, [_row(stored, supersedes, received_at) for stored in events])
-    pending = [
-        {"account": event.account, "event_key": key, "completed_at": event.completed_at}
-        for key, event in events
-        if event.usage is not None
-    ]
-    bulk.add(connection, PendingRow, pending)
+    rows = [_values(stored, supersedes.get(stored.event_key), received_at) for stored in events]
+    bulk.add_values(connection, EventRow, _VALUES, rows)
+    pending = [(event.account, key, event.completed_at) for key, event in events if event.usage is not None]
+    bulk.add_values(connection, PendingRow, ("account", "event_key", "completed_at"), pending)
 
 
 def pending_accounts(connection: Connection, names: Collection[str] | None = None) -> list[str]:
@@ -213,35 +210,21 @@ def of_one_event(left: Any, right: Any) -> ColumnElement[bool]:
     )
 
 
-def _row(stored: StoredEvent, supersedes: Mapping[bytes, StoredEvent], received_at: datetime) -> dict[str, Any]:
-    event, replaced = stored.event, supersedes.get(stored.event_key)
-    usage = event.usage
-    return {
-        "account": event.account,
-        "event_key": stored.event_key,
-        "completed_at": event.completed_at,
-        "event_id": event.event_id,
-        "provider": event.provider,
-        "project": event.project,
-        "user_name": event.user,
-        "api_key": event.api_key,
-        "tags": event.tags,
-        "model": event.model,
-        "requested_model": event.requested_model,
-        "response_id": event.response_id,
-        "operation_id": event.operation_id,
-        "status": event.status,
-        "started_at": event.started_at,
-        "received_at": received_at,
-        "cache_hit_tokens": usage.cache_hit_tokens if usage else None,
-        "cache_miss_tokens": usage.cache_miss_tokens if usage else None,
-        "output_tokens": usage.output_tokens if usage else None,
-        "reasoning_tokens": usage.reasoning_tokens if usage else None,
-        "usage": event.raw_usage,
-        "http_status": event.http_status,
-        "error_code": event.error_code,
-        "reason": event.reason,
-        "detail": {**event.detail, "flags": list(usage.flags)} if usage and usage.flags else event.detail,
-        "supersedes": replaced.event_key if replaced else None,
-        "supersedes_at": replaced.event.completed_at if replaced else None,
-    }
+def _values(stored: StoredEvent, replaced: StoredEvent | None, received_at: datetime) -> tuple[Any, ...]:
+    """What is stored of an event, as _VALUES names it; `replaced` is the unmetered one that it measures."""
+    event = stored.event
+    usage, detail = event.usage, event.detail
+    hit, miss, output, reasoning, flags = usage or (None, None, None, None, ())
+    if flags:
+        detail = {**detail, "flags": list(flags)}
+    place = (None, None) if replaced is None else (replaced.event_key, replaced.event.completed_at)
+    (
+        event_id, account, project, user, api_key, tags, provider, model, requested_model, response_id, operation_id,
+        status, started_at, completed_at, _, raw, http_status, error_code, reason, _,
+    ) = event  # fmt: skip
+    return (
+        stored.event_key, event_id, account, project, user, api_key, tags, provider, model,
+        requested_model, response_id, operation_id, status, started_at, completed_at, raw, http_status,
+        error_code, reason, hit, miss, output, reasoning, received_at,
+        detail, *place,
+    )  # fmt: skip

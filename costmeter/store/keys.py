@@ -38,15 +38,25 @@ if hasattr(os, "register_at_fork"):
 
 def new_key() -> bytes:
     """A new UUIDv7 (RFC 9562), greater than every key that this process made before."""
+    return new_keys(1)[0]
+
+
+def new_keys(count: int) -> list[bytes]:
+    """So many new keys, each greater than the one before."""
     global _last
     milliseconds = time.time_ns() // 1_000_000
     with _lock:
-        _last = max(_last + 1, milliseconds << 32)
-        order = _last
-    # 48 bits time, 4 bits version, 12 bits and 20 bits of order, 2 bits variant, 42 bits random.
-    high = (order >> 32 << 16) | (0x7 << 12) | (order >> 20 & 0xFFF)
-    low = (0b10 << 62) | ((order & 0xFFFFF) << _COUNTER_BITS) | int.from_bytes(os.urandom(6)) >> 6
-    return (high << 64 | low).to_bytes(16)
+        first = max(_last + 1, milliseconds << 32)
+        _last = first + count - 1
+    tails = os.urandom(6 * count)
+    keys = []
+    for number in range(count):
+        order, tail = first + number, int.from_bytes(tails[6 * number : 6 * number + 6])
+        # 48 bits time, 4 bits version, 12 bits and 20 bits of order, 2 bits variant, 42 bits random.
+        high = (order >> 32 << 16) | (0x7 << 12) | (order >> 20 & 0xFFF)
+        low = (0b10 << 62) | ((order & 0xFFFFF) << _COUNTER_BITS) | tail >> 6
+        keys.append((high << 64 | low).to_bytes(16))
+    return keys
 
 
 def key_before(instant: datetime) -> bytes:

@@ -55,11 +55,15 @@ def made(kinds: Sequence[Sent], rows: Iterable[tuple[Any, ...]]) -> list[Sequenc
 
 
 def _micros(column: Sequence[Any]) -> list[int | None]:
-    """Each instant once: most columns have few, such as the one of receipt."""
-    told: dict[Any, int | None] = {None: None}
-    for value in set(column) - told.keys():
-        told[value] = to_micros(value if value.tzinfo is UTC else as_utc(value))
-    return [told[value] for value in column]
+    """Each instant in its turn; one that is there again and again, such as that of receipt, once."""
+    told: list[int | None] = []
+    last, micros = None, None
+    for value in column:
+        if value is not last:
+            last = value
+            micros = None if value is None else to_micros(value if value.tzinfo is UTC else as_utc(value))
+        told.append(micros)
+    return told
 
 
 def _micros_of_2000(column: Sequence[Any]) -> list[int | None]:

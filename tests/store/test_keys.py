@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costmeter.store.keys import identity_key, key_text, new_key
+from costmeter.store.keys import identity_key, key_text, new_key, new_keys
 
 
 def test_keys_ascend_also_within_a_millisecond() -> None:
@@ -18,9 +18,16 @@ def test_keys_ascend_also_within_a_millisecond() -> None:
     assert keys == sorted(set(keys))
 
 
+def test_keys_that_are_made_together_ascend_and_come_after_those_before() -> None:
+    keys = [new_key(), *new_keys(20_000), new_key(), *new_keys(2)]
+    assert keys == sorted(set(keys))
+    assert {uuid.UUID(bytes=key).version for key in keys} == {7}
+    assert new_keys(0) == []
+
+
 def test_threads_make_no_key_twice_and_each_sees_its_own_ascend() -> None:
     def make(_: int) -> list[bytes]:
-        return [new_key() for _ in range(5_000)]
+        return [key for _ in range(1_000) for key in (*new_keys(4), new_key())]
 
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(make, range(4)))
