@@ -26,8 +26,9 @@ from costmeter.store.accounts import Home
 from costmeter.store.engine import CACHE_KILOBYTES, journal_mode, open_engine
 from costmeter.store.sent import BEFORE_2000
 from costmeter.store.tables import EventRow, IdentityRow, PendingRow, Table
+from costmeter.wiring import collect_seldom
 
-BATCH, BATCHES, ROUNDS = 1_000, 5, 7
+BATCH, BATCHES, ROUNDS = 1_000, 5, 21
 TABLES: tuple[type[Table], ...] = (IdentityRow, EventRow, PendingRow)
 TYPES = {  # of the columns that are not text, as binary COPY sends them
     "identity": "bytea", "event_key": "bytea", "supersedes": "bytea", "tags": "bytea", "usage": "bytea",
@@ -48,6 +49,7 @@ class Contestant(NamedTuple):
 
 
 def lines() -> Iterator[str]:
+    collect_seldom()  # as every process does that records
     with databases.sqlite_file() as scratch:
         rows_of = finished_rows(str(scratch))
         with databases.sqlite_file() as path, databases.sqlite_file() as other:

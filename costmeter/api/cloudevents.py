@@ -17,8 +17,8 @@ from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import REQUIRED_ATTRIBUTES, CloudEvent
 
 from costmeter.core.errors import InputError
-from costmeter.core.events import TEXT_LENGTH
 from costmeter.core.periods import format_instant
+from costmeter.core.texts import TEXT_LENGTH
 from costmeter.services.record_calls import Received
 
 TYPE = "costmeter.usage.v1"

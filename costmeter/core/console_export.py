@@ -18,12 +18,13 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, TypeVar
 
 from costmeter.core.errors import InputError
-from costmeter.core.events import TEXT_LENGTH, digest
+from costmeter.core.events import digest
 from costmeter.core.ledger import GRANTED, TOPPED_UP
 from costmeter.core.money import check_currency, parse_amount, parse_rate
 from costmeter.core.periods import as_utc, format_instant, parse_instant
 from costmeter.core.price_book import CACHE_HIT, CACHE_MISS, OUTPUT
 from costmeter.core.secrets import fingerprint, without_secrets
+from costmeter.core.texts import TEXT_LENGTH
 
 REQUESTS = "requests"  # how many calls; it has no price
 METERS = {

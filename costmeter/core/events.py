@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from costmeter.core.errors import InputError, shown
+from costmeter.core.errors import InputError
 from costmeter.core.periods import format_instant, parse_instant
-from costmeter.core.secrets import may_hold_secret, without_secrets
-from costmeter.core.usage import Usage, read_usage
+from costmeter.core.secrets import without_secrets
+from costmeter.core.texts import TEXT_LENGTH, UNSTORABLE, cleaned, cleaned_text, is_plain
+from costmeter.core.usage import Usage, keep_counts, read_usage
 
 OK, FAILED, UNMETERED = "ok", "failed", "unmetered"
 STATUSES = (OK, FAILED, UNMETERED)
@@ -24,7 +23,6 @@ FIELDS = (
     "operation_id", "status", "started_at", "completed_at", "usage", "http_status", "error_code", "reason", "estimate",
     "detail",
 )  # fmt: skip
-TEXT_LENGTH = 256
 ACCOUNT_LENGTH = 64
 TAGS_COUNT = 32
 SAME_CALL = timedelta(hours=1)  # two doors see one call's completion within this
@@ -34,13 +32,7 @@ _NAMED_BY = (
     "event_id", "account", "project", "user", "api_key", "provider", "model", "requested_model", "response_id",
     "operation_id",
 )  # fmt: skip
-_COUNTS = frozenset((
-    "prompt_tokens", "completion_tokens", "total_tokens", "prompt_cache_hit_tokens", "prompt_cache_miss_tokens",
-    "prompt_tokens_details", "completion_tokens_details", "cached_tokens", "reasoning_tokens",
-))  # fmt: skip
 _NO_ID = ("", "None", "null")
-_LARGEST = 2**63 - 1  # JSON in a database keeps 64 bits
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # a NUL or half a surrogate pair: no database keeps it
 _encoded = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str).encode
 _new = tuple.__new__  # a named tuple's own constructor takes its fields by name, which costs as much as reading them
 
@@ -154,7 +146,7 @@ def _usual_texts(body: dict[str, Any]) -> tuple[str | None, ...] | None:
         return None  # one is no text
     event_id, account, _, _, _, provider, model, _, response_id, operation_id = found
     if (
-        provider not in PROVIDERS or not model or "" in found or not _is_plain(together)
+        provider not in PROVIDERS or not model or "" in found or not is_plain(together)
         or not 0 < len(account) <= ACCOUNT_LENGTH or account.strip() != account
     ):  # fmt: skip
         return None
@@ -187,18 +179,11 @@ def check_account(value: object, field: str = "account") -> str:
     return without_secrets(value)[:ACCOUNT_LENGTH]
 
 
-def check_said(text: str, field: str) -> str:
-    """What somebody said of a decision, or who it was: 1 to 256 characters, cleaned of secrets."""
-    if not 0 < len(text.strip()) <= TEXT_LENGTH or _UNSTORABLE.search(text):
-        raise InputError(field, text, f"write 1 to {TEXT_LENGTH} characters")
-    return _cleaned_text(text.strip())
-
-
 def known_fields(body: object) -> tuple[dict[str, Any], int]:
     """The fields of an unusable event that may be kept, cleaned of secrets, and how many others were dropped."""
     if not isinstance(body, Mapping):
         return {}, 0
-    kept = {field: _cleaned(body[field]) for field in FIELDS if field in body}
+    kept = {field: cleaned(body[field]) for field in FIELDS if field in body}
     if kept.get("usage") is not None:
         kept["usage"] = _without_texts(kept["usage"])
     return kept, len(body) - len(kept)
@@ -225,21 +210,7 @@ def _measured(body: Mapping[str, Any]) -> tuple[str, Usage | None, Mapping[str, 
         return status, None, None
     if raw is None:
         raise InputError("usage", None, "is missing; without it send status unmetered and a reason")
-    return status, read_usage(raw), _counts_only(raw)
-
-
-def _counts_only(raw: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:
-    """The provider's object with its numbers alone: a usage object has no text, and text could be a prompt."""
-    kept: dict[str, Any] = {}
-    for key, value in raw.items():
-        name = key if key in _COUNTS else _cleaned_text(str(key))
-        if type(value) is int and -_LARGEST <= value <= _LARGEST:
-            kept[name] = value
-        elif isinstance(value, Mapping):
-            kept[name] = _counts_only(value, depth - 1) if depth else {}
-        elif value is None or isinstance(value, int):
-            kept[name] = _cleaned(value)
-    return kept
+    return status, read_usage(raw), keep_counts(raw)
 
 
 def _provider(value: object) -> str:
@@ -269,16 +240,11 @@ def _text(body: Mapping[str, Any], field: str) -> str | None:
     value = body.get(field)
     if value is None or value == "":
         return None
-    if type(value) is str and _is_plain(value):
+    if type(value) is str and is_plain(value):
         return value
-    if not isinstance(value, str) or len(value) > TEXT_LENGTH or _UNSTORABLE.search(value):
+    if not isinstance(value, str) or len(value) > TEXT_LENGTH or UNSTORABLE.search(value):
         raise InputError(field, value, f"write a text of at most {TEXT_LENGTH} characters")
     return without_secrets(value)[:TEXT_LENGTH]
-
-
-def _is_plain(text: str) -> bool:
-    """Whether a text is kept as it is: nearly every one, told by tests that cost less than a search."""
-    return len(text) <= TEXT_LENGTH and text.isascii() and text.isprintable() and not may_hold_secret(text)
 
 
 def _tags(value: object) -> dict[str, str]:
@@ -290,11 +256,11 @@ def _tags(value: object) -> dict[str, str]:
         return value.copy()
     tags = {}
     for name, text in value.items():
-        if not isinstance(name, str) or not 0 < len(name) <= TEXT_LENGTH or _UNSTORABLE.search(name):
+        if not isinstance(name, str) or not 0 < len(name) <= TEXT_LENGTH or UNSTORABLE.search(name):
             raise InputError("tags", name, f"a tag is named by 1 to {TEXT_LENGTH} characters")
         tag = _text({name: text}, name)
         if tag is not None:
-            tags[_cleaned_text(name)] = tag
+            tags[cleaned_text(name)] = tag
     return tags
 
 
@@ -304,7 +270,7 @@ def _are_usual_tags(tags: dict[Any, Any]) -> bool:
         return False
     texts = [*tags, *tags.values()]
     try:
-        return "" not in texts and _is_plain(" ".join(texts))
+        return "" not in texts and is_plain(" ".join(texts))
     except TypeError:
         return False  # one is no text
 
@@ -322,27 +288,7 @@ def _detail(body: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     if detail is not None and not isinstance(detail, Mapping):
         raise InputError("detail", detail, "write an object")
-    kept = {_cleaned_text(str(k)): _cleaned(v) for k, v in (detail or {}).items()}
+    kept = {cleaned_text(str(k)): cleaned(v) for k, v in (detail or {}).items()}
     if body.get("estimate") is not None:
-        kept["estimate"] = _cleaned(body["estimate"])
+        kept["estimate"] = cleaned(body["estimate"])
     return kept
-
-
-def _cleaned(value: object, depth: int = 3) -> Any:
-    """A value without secrets and of bounded size; what is deeper or longer is cut."""
-    if isinstance(value, str):
-        return _cleaned_text(value)
-    if isinstance(value, Mapping) and depth:
-        return {_cleaned_text(str(k)): _cleaned(v, depth - 1) for k, v in list(value.items())[:TAGS_COUNT]}
-    if isinstance(value, list | tuple) and depth:
-        return [_cleaned(v, depth - 1) for v in value[:TAGS_COUNT]]
-    is_storable = isinstance(value, int) and -_LARGEST <= value <= _LARGEST
-    if value is None or is_storable or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    return shown(value)
-
-
-def _cleaned_text(text: str) -> str:
-    if _is_plain(text):
-        return text
-    return _UNSTORABLE.sub("", without_secrets(text))[:TEXT_LENGTH]

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from costmeter.core.errors import InputError
+from costmeter.core.texts import LARGEST, cleaned, cleaned_text
 
 # More than DeepSeek served to everybody on its published day (608 billion input tokens): a count above is a broken one.
 MAX_TOKENS = 10**12
@@ -22,6 +23,12 @@ TOTAL_DISAGREES = "total_disagrees"  # total_tokens is not input + output; the p
 ANTHROPIC_SHAPE = "anthropic_shape"  # input_tokens excludes cache reads by convention: no live recording seen
 
 _new = tuple.__new__  # a named tuple's own constructor costs as much as all the checks of a usual body
+
+
+_COUNTS = frozenset((
+    "prompt_tokens", "completion_tokens", "total_tokens", "prompt_cache_hit_tokens", "prompt_cache_miss_tokens",
+    "prompt_tokens_details", "completion_tokens_details", "cached_tokens", "reasoning_tokens",
+))  # fmt: skip
 
 
 class Usage(NamedTuple):
@@ -67,6 +74,38 @@ def check_usage(usage: Usage) -> Usage:
     for field in ("cache_hit_tokens", "cache_miss_tokens", "output_tokens", "reasoning_tokens"):
         _count(field, getattr(usage, field))
     return _checked(usage)
+
+
+def keep_counts(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The provider's object as it is kept: its numbers alone."""
+    return raw if _has_counts_alone(raw) else _counts_only(raw)
+
+
+def _has_counts_alone(raw: Mapping[str, Any], depth: int = 1) -> bool:
+    """Whether a usage object is kept as it is: nearly every one has these fields alone, and numbers in all of them."""
+    if type(raw) is not dict or not raw.keys() <= _COUNTS:
+        return False
+    for value in raw.values():
+        if type(value) is not int:
+            if not depth or not _has_counts_alone(value, 0):
+                return False
+        elif not -LARGEST <= value <= LARGEST:
+            return False
+    return True
+
+
+def _counts_only(raw: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:
+    """The provider's object with its numbers alone: a usage object has no text, and text could be a prompt."""
+    kept: dict[str, Any] = {}
+    for key, value in raw.items():
+        name = key if key in _COUNTS else cleaned_text(str(key))
+        if type(value) is int and -LARGEST <= value <= LARGEST:
+            kept[name] = value
+        elif isinstance(value, Mapping):
+            kept[name] = _counts_only(value, depth - 1) if depth else {}
+        elif value is None or isinstance(value, int):
+            kept[name] = cleaned(value)
+    return kept
 
 
 def _read_usual(body: dict[str, Any]) -> Usage | None:

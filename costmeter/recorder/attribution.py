@@ -10,8 +10,9 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from costmeter.core.errors import InputError
-from costmeter.core.events import TEXT_LENGTH, check_account
+from costmeter.core.events import check_account
 from costmeter.core.secrets import fingerprint, without_secrets
+from costmeter.core.texts import TEXT_LENGTH
 
 
 class Attribution(NamedTuple):

@@ -7,9 +7,10 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine
 
 from costmeter.core.errors import ConflictError
-from costmeter.core.events import check_account, check_said
+from costmeter.core.events import check_account
 from costmeter.core.money import check_currency
 from costmeter.core.periods import zone
+from costmeter.core.texts import check_said
 from costmeter.store import accounts, audit
 from costmeter.store.accounts import Account, Home
 from costmeter.store.engine import in_transaction

@@ -26,9 +26,10 @@ from costmeter.core.budgets import (
     room,
 )
 from costmeter.core.errors import ConflictError, InputError
-from costmeter.core.events import check_account, check_said
+from costmeter.core.events import check_account
 from costmeter.core.periods import Period, format_instant, zone
 from costmeter.core.secrets import without_secrets
+from costmeter.core.texts import check_said
 from costmeter.services.count_budgets import Movement, tell_crossings
 from costmeter.store import accounts, audit, budget_periods, budget_sums, budgets, detached
 from costmeter.store.accounts import Account, Home

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine
 
 from costmeter.core.errors import ConflictError, InputError
-from costmeter.core.events import TEXT_LENGTH, check_account, check_said, digest
+from costmeter.core.events import check_account, digest
 from costmeter.core.ledger import ADDED, GRANTED, KINDS, Credit, credit_lines
 from costmeter.core.money import check_currency, format_amount
 from costmeter.core.periods import MICROSECOND, Period, as_utc, format_instant
 from costmeter.core.secrets import without_secrets
+from costmeter.core.texts import TEXT_LENGTH, check_said
 from costmeter.services.fold import open_folds, write_folds
 from costmeter.services.fold_again import first_affected, fold_again
 from costmeter.store import accounts, audit, charges, credits, detached

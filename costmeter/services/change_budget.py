@@ -6,7 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
-from costmeter.core.events import check_account, check_said
+from costmeter.core.events import check_account
+from costmeter.core.texts import check_said
 from costmeter.services.add_budget import NewBudget, budget_change, check_new, put_budget
 from costmeter.services.remove_budget import take_budget
 from costmeter.store import accounts, budgets

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, func, select
 
 from costmeter.core.errors import NotClosableError
-from costmeter.core.events import check_said, digest
+from costmeter.core.events import digest
 from costmeter.core.periods import check_month, format_instant, month_period
 from costmeter.core.statements import Statement
+from costmeter.core.texts import check_said
 from costmeter.services.fold import open_folds, write_folds
 from costmeter.services.fold_again import fold_again
 from costmeter.store import accounts, audit, closings, detached

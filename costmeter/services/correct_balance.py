@@ -8,10 +8,11 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Engine
 
 from costmeter.core.errors import InputError
-from costmeter.core.events import check_account, check_said, digest
+from costmeter.core.events import check_account, digest
 from costmeter.core.ledger import CORRECTION, GRANTED, KINDS, TOPPED_UP, correction_lines
 from costmeter.core.money import format_amount
 from costmeter.core.periods import Period, as_utc, format_instant
+from costmeter.core.texts import check_said
 from costmeter.services.add_credit import NewCredit, book_credit
 from costmeter.services.fold import open_folds, write_folds
 from costmeter.services.fold_again import fold_again

@@ -11,9 +11,10 @@ from sqlalchemy import Connection, Engine
 
 from costmeter.core.access import CALL, ROLES, check_roles, key_text, secret_digest
 from costmeter.core.errors import ConflictError, InputError
-from costmeter.core.events import TEXT_LENGTH, check_account, check_said
+from costmeter.core.events import check_account
 from costmeter.core.periods import as_utc, format_instant
 from costmeter.core.rate_limits import NO_LIMITS, Limits, check_limits
+from costmeter.core.texts import TEXT_LENGTH, check_said
 from costmeter.store import api_keys, audit
 from costmeter.store.api_keys import ApiKey
 from costmeter.store.engine import in_transaction

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine
 
 from costmeter.core.errors import InputError
-from costmeter.core.events import check_said
+from costmeter.core.texts import check_said
 from costmeter.store import audit, quarantine
 from costmeter.store.engine import in_transaction
 from costmeter.store.quarantine import Item

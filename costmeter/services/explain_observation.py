@@ -7,9 +7,9 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine
 
 from costmeter.core.errors import ConflictError
-from costmeter.core.events import check_said
 from costmeter.core.money import format_amount
 from costmeter.core.secrets import without_secrets
+from costmeter.core.texts import check_said
 from costmeter.store import accounts, audit, observations
 from costmeter.store.engine import in_transaction
 from costmeter.store.observations import EXPLAINED, OPEN, Observation

@@ -10,10 +10,11 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine
 
 from costmeter.core.console_export import ConsoleExport, CostRow, Interval, Refused, UsageRow, overlapping
-from costmeter.core.events import check_account, check_said
+from costmeter.core.events import check_account
 from costmeter.core.money import format_amount
 from costmeter.core.periods import Period
 from costmeter.core.secrets import without_secrets
+from costmeter.core.texts import check_said
 from costmeter.services.read_console import ReadFile
 from costmeter.store import accounts, audit, detached, imported
 from costmeter.store.accounts import Account, Home

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
-from costmeter.core.events import check_said
 from costmeter.core.rate_limits import Limits
+from costmeter.core.texts import check_said
 from costmeter.services.create_key import check_limits_of
 from costmeter.services.revoke_key import active_keys
 from costmeter.store import api_keys, audit

@@ -8,10 +8,11 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Engine
 
 from costmeter.core.errors import ConflictError, InputError
-from costmeter.core.events import check_account, check_said
+from costmeter.core.events import check_account
 from costmeter.core.ledger import GRANTED, OPENING, TOPPED_UP
 from costmeter.core.money import format_amount
 from costmeter.core.periods import format_instant
+from costmeter.core.texts import check_said
 from costmeter.services.add_credit import NewCredit, book_credit, check_credit
 from costmeter.store import accounts, audit, credits
 from costmeter.store.accounts import Home

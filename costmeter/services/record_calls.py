@@ -173,10 +173,11 @@ def _homes(
     """Currency and time zone of the accounts that are mentioned; a call makes its account, an unusable one does not."""
     names = {candidate.event.account for _, candidate in candidates}
     mentioned = names | {item.account for _, item in items}
-    accounts.make_missing(connection, names, home, now)  # before they are read: another recorder may make them now
-    return {
-        account.account: Home(account.currency, account.timezone) for account in accounts.listed(connection, mentioned)
-    }
+    found = accounts.listed(connection, mentioned)
+    if not names <= {account.account for account in found}:
+        accounts.make_missing(connection, names, home, now)
+        found = accounts.listed(connection, mentioned)
+    return {account.account: Home(account.currency, account.timezone) for account in found}
 
 
 def _candidate(received: Received, now: datetime, seen: Counter[bytes]) -> Candidate:
@@ -200,7 +201,7 @@ def _candidate(received: Received, now: datetime, seen: Counter[bytes]) -> Candi
     account, provider = event.account, event.provider
     identities: tuple[Identity, ...] = ((account, provider, key),)
     if response_key is not None and named_by == "event":
-        identities += ((account, provider, response_key),)
+        identities = (*identities, (account, provider, response_key))
     return Candidate(event, identities, named_by)
 
 

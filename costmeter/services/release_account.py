@@ -7,8 +7,8 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine
 
 from costmeter.core.errors import InputError
-from costmeter.core.events import check_said
 from costmeter.core.periods import Period, format_instant
+from costmeter.core.texts import check_said
 from costmeter.services.check_budgets import rebuild_budgets
 from costmeter.services.check_reserved import rebuild_reserved
 from costmeter.store import accounts, audit, checkpoints, detached, freezes, projections

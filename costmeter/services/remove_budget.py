@@ -6,7 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
-from costmeter.core.events import check_account, check_said
+from costmeter.core.events import check_account
+from costmeter.core.texts import check_said
 from costmeter.services.add_budget import budget_change
 from costmeter.store import accounts, audit, budgets
 from costmeter.store.budgets import KeptBudget

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine
 
 from costmeter.core.errors import InputError
-from costmeter.core.events import TEXT_LENGTH, check_said, digest, read_event
+from costmeter.core.events import digest, read_event
 from costmeter.core.price_book import PriceBook
+from costmeter.core.texts import TEXT_LENGTH, check_said
 from costmeter.services.capture import capture
 from costmeter.services.record_calls import Received, Refusal, Tally
 from costmeter.store import audit, events, quarantine

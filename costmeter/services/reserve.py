@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 
 from costmeter.core.budgets import BALANCE, Budget, Matcher, balance_limit
 from costmeter.core.errors import ConflictError, InputError, NotFoundError
-from costmeter.core.events import check_account, check_said, read_attribution, read_event_id
+from costmeter.core.events import check_account, read_attribution, read_event_id
 from costmeter.core.money import MAX_AMOUNT
 from costmeter.core.periods import Period
 from costmeter.core.reservations import (
@@ -23,6 +23,7 @@ from costmeter.core.reservations import (
     check_lifetime,
     holds,
 )
+from costmeter.core.texts import check_said
 from costmeter.store import accounts, balances, budgets, reservations
 from costmeter.store.accounts import Account
 from costmeter.store.engine import in_transaction, reading

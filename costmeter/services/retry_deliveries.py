@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine
 
 from costmeter.core.errors import InputError
-from costmeter.core.events import check_said
+from costmeter.core.texts import check_said
 from costmeter.store import audit, notices
 from costmeter.store.engine import in_transaction
 from costmeter.store.keys import key_text

@@ -7,8 +7,8 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine
 
 from costmeter.core.errors import NotFoundError
-from costmeter.core.events import check_said
 from costmeter.core.secrets import without_secrets
+from costmeter.core.texts import check_said
 from costmeter.store import api_keys, audit
 from costmeter.store.api_keys import ApiKey
 from costmeter.store.engine import in_transaction

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, Engine
 
 from costmeter.core.errors import InputError
-from costmeter.core.events import check_said
 from costmeter.core.periods import format_instant
+from costmeter.core.texts import check_said
 from costmeter.services.create_key import make
 from costmeter.services.revoke_key import active_keys
 from costmeter.store import api_keys, audit

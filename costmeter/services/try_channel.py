@@ -10,9 +10,9 @@ from sqlalchemy import Engine
 
 from costmeter.core.deliveries import Channel
 from costmeter.core.errors import InputError, RefusedError, UnreachableError
-from costmeter.core.events import check_said
 from costmeter.core.notice_kinds import KINDS
 from costmeter.core.notices import TEST, Notice, compose
+from costmeter.core.texts import check_said
 from costmeter.store import audit
 from costmeter.store.engine import in_transaction
 from costmeter.store.keys import new_id

@@ -8,11 +8,12 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine
 
 from costmeter.core.errors import ConflictError, InputError, NotFoundError
-from costmeter.core.events import TEXT_LENGTH, check_account, digest
+from costmeter.core.events import check_account, digest
 from costmeter.core.ledger import Credit, credit_lines
 from costmeter.core.money import format_amount
 from costmeter.core.periods import Period, format_instant
 from costmeter.core.secrets import without_secrets
+from costmeter.core.texts import TEXT_LENGTH
 from costmeter.services.fold import open_folds, write_folds
 from costmeter.services.fold_again import fold_again
 from costmeter.store import accounts, audit, charges, credits, detached

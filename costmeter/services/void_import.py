@@ -7,8 +7,8 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine
 
 from costmeter.core.errors import ConflictError, NotFoundError
-from costmeter.core.events import check_said
 from costmeter.core.periods import format_instant
+from costmeter.core.texts import check_said
 from costmeter.store import accounts, audit, imported
 from costmeter.store.engine import in_transaction
 from costmeter.store.imported import ImportedFile, ImportVoid

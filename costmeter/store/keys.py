@@ -88,10 +88,10 @@ def identity_key(kind: str, text: str) -> bytes:
     Event ids are UUIDs or any text; response ids always go through the hash, since both share one table. Only the
     usual spelling of a UUID is taken for one: other spellings are other ids.
     """
-    if kind == "event" and len(text) == 36:
+    if kind == "event" and len(text) == 36 and text[8:24:5] == "----" and text.lower() == text:
         with suppress(ValueError):
             key = bytes.fromhex(text.replace("-", ""))
-            if key_text(key) == text:
+            if len(key) == 16:  # no other dashes, and no blanks, which are passed over
                 return key
     return _hashed(kind, text)
 

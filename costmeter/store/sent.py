@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-import msgspec
+from msgspec.json import Encoder
 from sqlalchemy import BigInteger, Integer, LargeBinary, SmallInteger
 from sqlalchemy.types import JSON, TypeEngine
 
@@ -14,6 +14,7 @@ from costmeter.core.money import MAX_AMOUNT
 from costmeter.core.periods import EPOCH, as_utc, to_micros
 from costmeter.store.types import ExactMoney, ExactTotal, UtcInstant
 
+_encoded = Encoder().encode
 BEFORE_2000 = to_micros(EPOCH.replace(year=2000))  # PostgreSQL counts its microseconds from then on
 
 
@@ -95,9 +96,9 @@ def _texts(column: Sequence[Any]) -> list[str | None]:
 
 def _json(column: Sequence[Any]) -> list[str | None]:
     """JSON with characters as they are, not escaped: SQLite looks names up as they are written."""
-    return [None if value is None else msgspec.json.encode(value).decode() for value in column]
+    return [None if value is None else _encoded(value).decode() for value in column]
 
 
 def _jsonb(column: Sequence[Any]) -> list[bytes | None]:
     """The binary form of JSONB is its version, 1, and the text."""
-    return [None if value is None else b"\x01" + msgspec.json.encode(value) for value in column]
+    return [None if value is None else b"\x01" + _encoded(value) for value in column]

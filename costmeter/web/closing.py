@@ -6,8 +6,8 @@ from fastapi import APIRouter, Request, Response
 
 from costmeter.core.access import FINANCE
 from costmeter.core.errors import CostmeterError
-from costmeter.core.events import TEXT_LENGTH
 from costmeter.core.periods import zone
+from costmeter.core.texts import TEXT_LENGTH
 from costmeter.reports.months import CLOSED, month_to_close
 from costmeter.services.close_month import close_month
 from costmeter.store import accounts

@@ -10,10 +10,10 @@ from sqlalchemy import Connection
 
 from costmeter.core.access import FINANCE
 from costmeter.core.errors import CostmeterError, InputError, NotFoundError
-from costmeter.core.events import TEXT_LENGTH
 from costmeter.core.ledger import TOPPED_UP
 from costmeter.core.money import parse_amount
 from costmeter.core.secrets import without_secrets
+from costmeter.core.texts import TEXT_LENGTH
 from costmeter.reports.shapes import account_detail, credit_shape
 from costmeter.services.add_credit import NewCredit, add_credit
 from costmeter.services.void_credit import void_credit

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from costmeter.core.errors import InputError
-from costmeter.core.events import TEXT_LENGTH, UsageEvent, read_event
+from costmeter.core.events import UsageEvent, read_event
+from costmeter.core.texts import TEXT_LENGTH
 
 KEY = "sk-0123456789abcdef0123456789abcdef"
 TEXT = f"write a text of at most {TEXT_LENGTH} characters"

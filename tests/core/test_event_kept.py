@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costmeter.core.errors import InputError
-from costmeter.core.events import FIELDS, TAGS_COUNT, TEXT_LENGTH, known_fields, read_event
+from costmeter.core.events import FIELDS, TAGS_COUNT, known_fields, read_event
 from costmeter.core.secrets import fingerprint
+from costmeter.core.texts import TEXT_LENGTH
 from tests.core.event_bodies import COUNTS, KEY, a_body, an_event
 
 

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costmeter.core.errors import InputError
-from costmeter.core.events import TEXT_LENGTH, read_event
+from costmeter.core.events import read_event
 from costmeter.core.secrets import fingerprint
-from tests.core.event_bodies import ID_FIELDS, KEY, TEXT, TEXT_FIELDS, a_body, an_event, refusal_of
+from costmeter.core.texts import TEXT_LENGTH
+from tests.core.event_bodies import COUNTS, ID_FIELDS, KEY, TEXT, TEXT_FIELDS, a_body, an_event, refusal_of
 
 
 @pytest.mark.parametrize("field", ID_FIELDS)
@@ -104,3 +105,22 @@ def test_a_text_is_kept_or_refused_as_the_general_rule_says(texts: dict[str, Any
 
     body = a_body(**({"account": "a", "provider": "deepseek"} | texts), tags=tags)
     assert read(body) == read(the_long_way(body))
+
+
+COUNT_NAMES = st.sampled_from([*COUNTS, "cached_tokens", "reasoning_tokens", "more"])
+NUMBERS = st.one_of(st.integers(0, 9), st.sampled_from([None, True, 0.5, 2**63 - 1, 2**63, -(2**63), "text", KEY]))
+DETAILS = st.dictionaries(
+    COUNT_NAMES, st.one_of(NUMBERS, st.dictionaries(COUNT_NAMES, NUMBERS, max_size=2)), max_size=3
+)
+
+
+@given(st.dictionaries(st.sampled_from(["prompt_tokens_details", "more", "total_tokens"]), st.one_of(NUMBERS, DETAILS)))
+def test_a_usage_object_is_kept_or_refused_as_the_general_rule_says(more: dict[str, Any]) -> None:
+    def kept(usage: Any) -> object:
+        try:
+            return an_event(usage=usage).raw_usage
+        except InputError as error:
+            return str(error)
+
+    usage = COUNTS | more
+    assert kept(usage) == kept(Body(usage))

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from costmeter.core.errors import InputError
-from costmeter.core.events import ACCOUNT_LENGTH, TAGS_COUNT, TEXT_LENGTH, UsageEvent, check_account, read_event
+from costmeter.core.events import ACCOUNT_LENGTH, TAGS_COUNT, UsageEvent, check_account, read_event
 from costmeter.core.periods import parse_instant
+from costmeter.core.texts import TEXT_LENGTH
 from costmeter.core.usage import Usage
 from tests.core.event_bodies import COUNTS, INSTANT, TEXT, a_body, an_event, refusal_of
 

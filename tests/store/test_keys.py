@@ -62,6 +62,9 @@ def test_two_ids_have_the_same_key_only_where_they_are_the_same(first: str, seco
         "0199AAAA-BBBB-7CCC-8DDD-EEEEEEEEEEEE",
         "0199aaaabbbb7ccc8dddeeeeeeeeeeee",
         "{0199aaaabbbb7ccc8dddeeeeeeeeeeee}--",
+        "0199aaaa-bbbb-7ccc-8ddd-eeeeeeeeee  ",
+        "0199aaaa-bbbb-7ccc-8ddd-eeeeeeeeee--",
+        "0199aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeeg",
         "urn:uuid:0199aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeee",
     ],
 )

@@ -14,8 +14,9 @@ from typing import Any
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from costmeter.core.events import FAILED, OK, PROVIDERS, TEXT_LENGTH, UNMETERED
+from costmeter.core.events import FAILED, OK, PROVIDERS, UNMETERED
 from costmeter.core.periods import format_instant, from_micros
+from costmeter.core.texts import TEXT_LENGTH
 
 Attributes = Mapping[str, Any]
 
