@@ -266,8 +266,6 @@ def _tags(value: object) -> dict[str, str]:
 
 def _are_usual_tags(tags: dict[Any, Any]) -> bool:
     """Whether tags are kept as they are: one test of all of them together tells it, as of a usual body's texts."""
-    if "" in tags:
-        return False
     texts = [*tags, *tags.values()]
     try:
         return "" not in texts and is_plain(" ".join(texts))

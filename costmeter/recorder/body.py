@@ -226,8 +226,8 @@ class EventLines:
         return self._ends_in(lines) or _counts(lines)
 
     def _ends_in(self, lines: bytes) -> bool:
-        """Whether the stream may end in these lines."""
-        return b"[DONE]" in lines or (self._is_typed and b"message_stop" in lines)
+        """Whether the stream may end in these lines; where events say what they are, also by failing."""
+        return b"[DONE]" in lines or (self._is_typed and (b"message_stop" in lines or b'"error"' in lines))
 
     def _is_counted_by(self, last: list[bytes]) -> bool:
         """Whether what lines before these count is of no account: the last usage counts, and these have one.

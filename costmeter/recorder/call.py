@@ -28,7 +28,8 @@ Headers = Mapping[bytes, bytes]  # names in lower case
 
 HELD = 64  # chunks that are held before they are read together: most chunks of a stream do not matter
 LARGE = 128 << 10  # bytes of a chunk that is not held
-# How nearly every event of a chat ends that is not its last: nothing was used yet, or nothing is finished.
+# How nearly every event of a chat ends that is not its last: nothing was used yet, or nothing is finished. A chunk that
+# brings the last one, too, in front of such an end is timed when the next is looked at.
 UNDECIDED = (b'"usage":null}\n\n', b'"finish_reason":null}]}\n\n')
 # What a gateway of ours says of an answer that went through it, and of one that it gave itself: that call may have had
 # another end than the one that is told.

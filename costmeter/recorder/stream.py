@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
-from costmeter.recorder.call import HELD, Call
+from costmeter.recorder.call import HELD, LARGE, Call
 from costmeter.recorder.library import library_of_class, lowered
 
 logger = logging.getLogger("costmeter.recorder")
@@ -31,7 +31,7 @@ class ObservedStream:
         try:
             for chunk in chunks:
                 held.append(chunk)  # as `observe` does, without a call for each
-                if not chunk.endswith(undecided) or len(held) >= HELD:
+                if not chunk.endswith(undecided) or len(held) >= HELD or len(chunk) > LARGE:
                     call.look()
                 yield chunk
         except GeneratorExit:
@@ -72,7 +72,7 @@ class AsyncObservedStream:
         try:
             async for chunk in chunks:
                 held.append(chunk)  # as `observe` does, without a call for each
-                if not chunk.endswith(undecided) or len(held) >= HELD:
+                if not chunk.endswith(undecided) or len(held) >= HELD or len(chunk) > LARGE:
                     call.look()
                 yield chunk
         except BaseException as error:

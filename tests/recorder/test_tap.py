@@ -173,6 +173,16 @@ def test_what_matters_is_found_wherever_it_stands_in_one_large_chunk(place: int)
     assert ended.characters == read([*texts[:place], done()]).characters
 
 
+def test_a_stream_of_typed_events_that_fails_is_complete_with_its_error() -> None:
+    begun = event({"type": "response.created", "response": {"id": "r", "error": None, "usage": None}})
+    texts = [event({"type": "response.output_text.delta", "delta": "Hi"}) for _ in range(40)]
+    failed = event({"type": "response.failed", "response": {"id": "r", "error": {"code": "x"}, "usage": None}})
+
+    for chunks in ([begun, *texts, failed], [b"".join([begun, *texts, failed])]):
+        reading = read(chunks)
+        assert (reading.complete, reading.error_code, reading.response_id) == (True, "x", "r")
+
+
 def test_anthropic_counts_of_input_and_output_are_one_usage() -> None:
     reading = read([bodies.anthropic_stream()])
 
