@@ -16,7 +16,8 @@ from typing import Any
 from benchmarks.recorder.answers import FRAMES, MODEL, completion_body, stream_events
 from benchmarks.row import Row, paired
 from costmeter.recorder.attribution import Attribution
-from costmeter.recorder.draft import Ended, Intent, encode, write_asked, write_attribution, write_draft
+from costmeter.recorder.call import HELD
+from costmeter.recorder.draft import Ended, Intent, decode, encode, write_asked, write_attribution, write_draft
 from costmeter.recorder.reading import Reading
 from costmeter.recorder.record import complete, outcome
 from costmeter.recorder.spool import Spool
@@ -32,14 +33,21 @@ _INSTANT = datetime(2026, 11, 25, 12, 0, 0, 120_000, tzinfo=UTC)
 def rows() -> list[Row]:
     """What the tap and the record cost, each against the plainest use of the standard library's json."""
     events, body = stream_events(), completion_body()
+    whole = b"".join(events)
     data = [event.removeprefix(b"data: ") for event in events if event.startswith(b"data: {")]
     reading = _tapped([body])
     assert reading.usage == json.loads(body)["usage"] == _tapped(events).usage == json.loads(data[-1])["usage"]
     draft, event = _draft(reading), complete(json.loads(_draft(reading)))
     return [
         _row(f"tap over {FRAMES} chunks, against json.loads of each", lambda: _tapped(events), lambda: _loaded(data)),
+        _row("tap over the same in one piece, against the same", lambda: _tapped([whole]), lambda: _loaded(data)),
         _row("tap over a JSON body, against json.loads", lambda: _tapped([body]), lambda: json.loads(body)),
         _row("writing a draft, against json.dumps of its event", lambda: _draft(reading), lambda: json.dumps(event)),
+        _row(
+            "making the record of a draft, against json.loads",
+            lambda: complete(decode(draft)),
+            lambda: json.loads(draft),
+        ),
         _hand_over(draft),
     ]
 
@@ -59,8 +67,8 @@ def _loaded(events: list[bytes]) -> list[Any]:
 
 def _tapped(chunks: list[bytes]) -> Reading:
     tap = UsageTap()
-    for chunk in chunks:
-        tap.feed(chunk)
+    for at in range(0, len(chunks), HELD):
+        tap.feed_all(chunks[at : at + HELD])
     return tap.read()
 
 
