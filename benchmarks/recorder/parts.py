@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.recorder.answers import FRAMES, MODEL, completion_body, stream_events
 from benchmarks.row import Row, paired
 from costmeter.recorder.attribution import Attribution
-from costmeter.recorder.call import HELD
+from costmeter.recorder.call import END, UNDECIDED
 from costmeter.recorder.draft import Ended, Intent, decode, encode, write_asked, write_attribution, write_draft
 from costmeter.recorder.reading import Reading
 from costmeter.recorder.record import complete, outcome
@@ -36,10 +36,10 @@ def rows() -> list[Row]:
     whole = b"".join(events)
     data = [event.removeprefix(b"data: ") for event in events if event.startswith(b"data: {")]
     reading = _tapped([body])
-    assert reading.usage == json.loads(body)["usage"] == _tapped(events).usage == json.loads(data[-1])["usage"]
+    assert reading.usage == json.loads(body)["usage"] == _passed(events).usage == json.loads(data[-1])["usage"]
     draft, event = _draft(reading), complete(json.loads(_draft(reading)))
     return [
-        _row(f"tap over {FRAMES} chunks, against json.loads of each", lambda: _tapped(events), lambda: _loaded(data)),
+        _row(f"tap over {FRAMES} chunks, against json.loads of each", lambda: _passed(events), lambda: _loaded(data)),
         _row("tap over the same in one piece, against the same", lambda: _tapped([whole]), lambda: _loaded(data)),
         _row("tap over a JSON body, against json.loads", lambda: _tapped([body]), lambda: json.loads(body)),
         _row("writing a draft, against json.dumps of its event", lambda: _draft(reading), lambda: json.dumps(event)),
@@ -65,10 +65,23 @@ def _loaded(events: list[bytes]) -> list[Any]:
     return [json.loads(event) for event in events]
 
 
-def _tapped(chunks: list[bytes]) -> Reading:
+def _tapped(pieces: list[bytes]) -> Reading:
     tap = UsageTap()
-    for at in range(0, len(chunks), HELD):
-        tap.feed_all(chunks[at : at + HELD])
+    for piece in pieces:
+        tap.feed(piece)
+    return tap.read()
+
+
+def _passed(chunks: list[bytes]) -> Reading:
+    """As the chunks of a stream pass a call: what decides nothing waits and is read together."""
+    tap, passed, count = UsageTap(), bytearray(), 0
+    for chunk in chunks:
+        passed += chunk
+        count += 1
+        if chunk[END:] != UNDECIDED:
+            tap.feed(bytes(passed), count)
+            passed.clear()
+            count = 0
     return tap.read()
 
 

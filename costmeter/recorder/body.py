@@ -21,7 +21,7 @@ from costmeter.recorder.reading import (
 LIMIT = 8 << 20  # bytes of a JSON body, or of one line of a stream, that are kept to be read
 LESSONS = 8  # frames that are learnt from a stream; where every event has another, none is worth learning
 AT_THE_END = 64  # bytes in which a stream that ends says so
-AT_THE_ENDS = 8  # lines at either end of many that are looked at one by one: what matters is hardly ever between them
+AT_THE_ENDS = 4  # lines at either end of many that are looked at one by one: what matters is hardly ever between them
 UNCOUNTED_TEXTS = 16 << 10  # bytes of texts of known frames that are kept until they are counted
 UNCOUNTED = 64 << 10  # bytes of other lines that are kept until they are counted: most streams end before
 
@@ -31,7 +31,7 @@ _ERROR = re.compile(rb'"error"\s*:\s*\{|"type"\s*:\s*"error"')
 _FINAL = re.compile(rb'data:\s*\{\s*"type"\s*:\s*"(?:%s)"' % b"|".join(re.escape(t.encode()) for t in FINAL_TYPES))
 
 
-def is_whole(data: bytes) -> bool:
+def is_whole(data: bytes | bytearray) -> bool:
     """Whether a body that is all here is one JSON object, and not too large to be read."""
     return data.startswith(b"{") and len(data) <= LIMIT
 
@@ -206,7 +206,7 @@ class EventLines:
         if len(line) > LIMIT:
             self._has_skipped = True
             return False
-        if self.is_complete:
+        if self.is_complete or not line:
             return False
         self._keep(line)
         if not line.startswith(b"data:"):
@@ -227,7 +227,9 @@ class EventLines:
 
     def _ends_in(self, lines: bytes) -> bool:
         """Whether the stream may end in these lines; where events say what they are, also by failing."""
-        return b"[DONE]" in lines or (self._is_typed and (b"message_stop" in lines or b'"error"' in lines))
+        if lines.rfind(b"[DONE]") >= 0:  # a third of the time of a search from the start
+            return True
+        return self._is_typed and (b"message_stop" in lines or b'"error"' in lines)
 
     def _is_counted_by(self, last: list[bytes]) -> bool:
         """Whether what lines before these count is of no account: the last usage counts, and these have one.
@@ -236,7 +238,7 @@ class EventLines:
         """
         if self._is_typed:
             return False
-        return any(line.startswith(b"data:") and _has_usage(line) for line in takewhile(_goes_on, last))
+        return any(_has_usage(line) and line.startswith(b"data:") for line in takewhile(_goes_on, last))
 
     def _keep(self, lines: bytes) -> None:
         """Keeps whole lines, or the last one that was cut off, until they are counted."""
@@ -269,7 +271,7 @@ def _event(line: bytes) -> Event | None:
 
 
 def _is_end_mark(line: bytes) -> bool:
-    return line.startswith(b"data:") and line[5:].lstrip().startswith(b"[DONE]")
+    return b"[DONE]" in line and line.startswith(b"data:") and line[5:].lstrip().startswith(b"[DONE]")
 
 
 def _goes_on(line: bytes) -> bool:
@@ -277,7 +279,8 @@ def _goes_on(line: bytes) -> bool:
 
 
 def _has_usage(line: bytes) -> bool:
-    return b'"usage"' in line and _USAGE.search(line) is not None
+    at = line.find(b'"usage"')
+    return at >= 0 and _USAGE.search(line, at) is not None
 
 
 def _counts(lines: bytes) -> bool:

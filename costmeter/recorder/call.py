@@ -26,11 +26,13 @@ logger = logging.getLogger("costmeter.recorder")
 
 Headers = Mapping[bytes, bytes]  # names in lower case
 
-HELD = 64  # chunks that are held before they are read together: most chunks of a stream do not matter
-LARGE = 128 << 10  # bytes of a chunk that is not held
-# How nearly every event of a chat ends that is not its last: nothing was used yet, or nothing is finished. A chunk that
-# brings the last one, too, in front of such an end is timed when the next is looked at.
-UNDECIDED = (b'"usage":null}\n\n', b'"finish_reason":null}]}\n\n')
+ROOM = 64 << 10  # bytes that pass before they are read, where nothing decides earlier: most streams have fewer
+# How nearly every event of a chat ends that is not its last, nothing being used or finished yet, and what comes while
+# the vendor is busy. A chunk that brings the last event, too, in front of such an end is timed when the next is looked
+# at.
+UNDECIDED = b'"usage":null}\n\n'
+_ALSO_UNDECIDED = (UNDECIDED, b'"finish_reason":null}]}\n\n', b": keep-alive\n\n")
+END = -len(UNDECIDED)
 # What a gateway of ours says of an answer that went through it, and of one that it gave itself: that call may have had
 # another end than the one that is told.
 ANSWER_ID, REFUSED = b"x-costmeter-event-id", b"x-costmeter-refused"
@@ -64,12 +66,12 @@ class Call:
         "_spool",
         "_status",
         "_tap",
+        "chunks",
         "event_id",
-        "held",
         "operation_id",
+        "passed",
         "result",
         "started_at",
-        "undecided",
     )
 
     def __init__(
@@ -98,8 +100,8 @@ class Call:
         self._encoding = ""
         self._answered: tuple[str, float] | None = None  # the Date of the answer, and when it came
         self._tap: UsageTap | None = None
-        self.held: list[bytes] = []  # chunks that passed and are not read yet
-        self.undecided: tuple[bytes, ...] = UNDECIDED  # how chunks end that may wait
+        self.passed = bytearray()  # what passed and is not read yet
+        self.chunks = 0  # of these
         self._decided: float | None = None  # when the last chunk passed that may have completed the answer
         self._monotonic = clock.monotonic
         self.started_at = clock.now()
@@ -119,7 +121,6 @@ class Call:
             self._status = status
             if b"content-encoding" in headers and not is_decoded:
                 self._encoding = headers[b"content-encoding"].decode("latin-1")
-                self.undecided = ()
             if ANSWER_ID in headers and REFUSED not in headers:
                 self._answer_id = text(headers[ANSWER_ID].decode("latin-1"))
             date = headers.get(b"date")
@@ -131,30 +132,33 @@ class Call:
     def observe(self, chunk: bytes) -> None:
         """A chunk of the response, before the caller gets it.
 
-        Where each chunk is little more than this, who has them puts them into `held` and calls `look` by the same rule.
+        Where each chunk is little more than this, who has them adds them to `passed` and calls `look` by the same rule.
         """
-        held = self.held
-        held.append(chunk)
-        if not chunk.endswith(self.undecided) or len(held) >= HELD or len(chunk) > LARGE:
-            self.look()
+        self.passed += chunk
+        self.chunks += 1
+        if chunk[END:] != UNDECIDED or len(self.passed) > ROOM:
+            self.look(chunk)
 
-    def look(self) -> None:
-        """Reads the chunks that are held, the last of which passed just now: with it the answer may be complete."""
+    def look(self, chunk: bytes) -> None:
+        """Reads what passed, the last chunk of it just now, where the answer may be complete with it."""
         try:
             if self._is_over:
-                self.held.clear()
+                self.passed.clear()
             elif self._is_whole():  # so far: its end tells, or another chunk
                 self._decided = self._monotonic() - self._origin
-            else:
-                self._read_held()
+            elif not self._may_wait(chunk):
+                self._read_passed()
                 if self._tap is not None and self._tap.is_complete:
                     self._finish(None)
         except Exception:
             logger.exception("a chunk of a response could not be read")
 
+    def _may_wait(self, chunk: bytes) -> bool:
+        return chunk.endswith(_ALSO_UNDECIDED) and len(self.passed) <= ROOM and not self._encoding
+
     def _is_whole(self) -> bool:
         """Whether all that passed is one JSON object, and plain."""
-        return self._tap is None and not self._encoding and len(self.held) == 1 and is_whole(self.held[0])
+        return self._tap is None and not self._encoding and is_whole(self.passed)
 
     def ended(self) -> None:
         """The response came to its end."""
@@ -203,21 +207,18 @@ class Call:
     def _read(self) -> tuple[Reading, int, int]:
         """What the answer said, as far as it passed, and in how many bytes and chunks."""
         if self._is_whole():  # nearly every answer that is not streamed
-            (body,) = self.held
-            return read_whole(body), len(body), 1
-        self._read_held()
+            return read_whole(bytes(self.passed)), len(self.passed), self.chunks
+        self._read_passed()
         reading = Reading() if self._tap is None else self._tap.read()
         return reading, reading.bytes, reading.chunks
 
-    def _read_held(self) -> None:
-        if self._tap is None:
-            if self._status is None:
-                self.held.clear()
-                return
+    def _read_passed(self) -> None:
+        if self._tap is None and self._status is not None:
             self._tap = UsageTap(self._encoding)
-        held = self.held.copy()
-        self.held.clear()
-        if self._tap.feed_all(held):
+        passed, chunks = bytes(self.passed), self.chunks
+        self.passed.clear()
+        self.chunks = 0
+        if chunks and self._tap is not None and self._tap.feed(passed, chunks):
             self._decided = self._monotonic() - self._origin
 
 

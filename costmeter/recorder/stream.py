@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
-from costmeter.recorder.call import HELD, LARGE, Call
+from costmeter.recorder.call import END, ROOM, UNDECIDED, Call
 from costmeter.recorder.library import library_of_class, lowered
 
 logger = logging.getLogger("costmeter.recorder")
@@ -27,12 +27,13 @@ class ObservedStream:
         if call is None:
             yield from chunks  # read before: the library says so
             return
-        held, undecided = call.held, call.undecided
+        passed = call.passed
         try:
             for chunk in chunks:
-                held.append(chunk)  # as `observe` does, without a call for each
-                if not chunk.endswith(undecided) or len(held) >= HELD or len(chunk) > LARGE:
-                    call.look()
+                passed += chunk  # as `observe` does, without a call for each
+                call.chunks += 1
+                if chunk[END:] != UNDECIDED or len(passed) > ROOM:
+                    call.look(chunk)
                 yield chunk
         except GeneratorExit:
             getattr(chunks, "close", bool)()  # as `yield from` would; the call ends with close()
@@ -68,12 +69,13 @@ class AsyncObservedStream:
             async for chunk in chunks:
                 yield chunk
             return
-        held, undecided = call.held, call.undecided
+        passed = call.passed
         try:
             async for chunk in chunks:
-                held.append(chunk)  # as `observe` does, without a call for each
-                if not chunk.endswith(undecided) or len(held) >= HELD or len(chunk) > LARGE:
-                    call.look()
+                passed += chunk  # as `observe` does, without a call for each
+                call.chunks += 1
+                if chunk[END:] != UNDECIDED or len(passed) > ROOM:
+                    call.look(chunk)
                 yield chunk
         except BaseException as error:
             call.broke(error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from costmeter.recorder.body import EventLines, WholeBody
 from costmeter.recorder.characters import Characters
@@ -37,13 +37,13 @@ class UsageTap:
         """Whether the end mark of a stream has passed: nothing that counts can follow."""
         return self._body is not None and self._body.is_complete
 
-    def feed(self, data: bytes) -> bool:
-        """Takes the next chunk; True when the answer may be complete with it.
+    def feed(self, data: bytes, chunks: int = 1) -> bool:
+        """Takes what came next, in so many chunks; True when the answer may be complete with it.
 
         In a stream that is usage or the end mark; in a JSON body it is any chunk that is not blank.
         """
         self._bytes += len(data)
-        self._chunks += 1
+        self._chunks += chunks
         try:
             if self._take_plain is not None:
                 return self._take_plain(data)
@@ -57,25 +57,6 @@ class UsageTap:
             self._problem = UNDECODABLE
             self._take_plain = None
             return False
-
-    def feed_all(self, chunks: Sequence[bytes]) -> bool:
-        """Takes the next chunks; True when the answer may be complete with one of them.
-
-        The first two of a stream and its last two often matter, those between them hardly ever.
-        """
-        first, middle, last = chunks[:2], chunks[2:-2], chunks[max(2, len(chunks) - 2) :]
-        decided = [self.feed(chunk) for chunk in first]
-        if middle and not self._pass_over(middle):
-            decided += [self.feed(chunk) for chunk in middle]
-        decided += [self.feed(chunk) for chunk in last]
-        return any(decided)
-
-    def _pass_over(self, chunks: Sequence[bytes]) -> bool:
-        if self._decoders or not isinstance(self._body, EventLines) or not self._body.pass_over(b"".join(chunks)):
-            return False
-        self._bytes += sum(map(len, chunks))
-        self._chunks += len(chunks)
-        return True
 
     def read(self) -> Reading:
         """What the bytes so far amount to."""
