@@ -67,10 +67,6 @@ class UsageEvent(NamedTuple):
         at = format_instant(self.completed_at)
         return (self.account, self.provider, self.model, self.status, at, counts, self.response_id)
 
-    def digest(self) -> bytes:
-        """16 bytes that are equal exactly where the content is."""
-        return digest(self.content())
-
     def seal(self) -> bytes:
         """16 bytes that change with anything that a bill or a report says of the call."""
         attribution = [self.project, self.user, self.api_key, sorted(self.tags.items()), self.requested_model]

@@ -117,7 +117,7 @@ def _is_same(candidate: Candidate, known: UsageEvent) -> bool:
     """Equal content where it comes again by its own id; where two doors saw it, the same response to the same call."""
     event = candidate.event
     if candidate.named_by == "event" and event.event_id == known.event_id:
-        return event.digest() == known.digest()
+        return event.content() == known.content()
     other_response = event.response_id and known.response_id and event.response_id != known.response_id
     return not other_response and event.is_same_call(known)
 

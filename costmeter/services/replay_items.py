@@ -77,7 +77,7 @@ def named_items(connection: Connection, names: Sequence[str], event_id: str | No
         event = read_event(_with_own_id(items[0], event_id))
         identity = (event.account, event.provider, identity_key("event", event.event_id or ""))
         known = events.known(connection, [identity]).get(identity)  # itself, where a replay was interrupted
-        if event.event_id is None or (known is not None and known.event.digest() != event.digest()):
+        if event.event_id is None or (known is not None and known.event.content() != event.content()):
             raise InputError("event_id", event_id, "must be an id that no event has yet")
     return items
 

@@ -5,6 +5,7 @@ Rows are mappings of every column's name to a value as the model has it; what a 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -28,7 +29,6 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy import column as sql_column
-from sqlalchemy import values as sql_values
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.elements import KeyedColumnElement
@@ -121,7 +121,11 @@ def remove(connection: Connection, table: type[Table], by: tuple[str, str], keys
 def listed(
     connection: Connection, columns: Sequence[KeyedColumnElement[Any]], rows: Sequence[tuple[Any, ...]]
 ) -> FromClause:
-    """Rows as a table to join with, so that one statement looks up, changes or deletes what each of them names."""
+    """Rows as a table to join with, so that one statement looks up, changes or deletes what each of them names.
+
+    For SQLite they are texts, and last a key of 16 bytes. It is told the texts as JSON and the keys as one piece: the
+    statement stays the same however many there are, where one with a list of values is made anew for each list.
+    """
     if connection.dialect.name == "postgresql":
         arrays = [
             literal(list(values), ARRAY(column.type))
@@ -129,7 +133,10 @@ def listed(
         ]
         given = func.unnest(*arrays).table_valued(*(sql_column(column.key, column.type) for column in columns))
         return given.render_derived("given")
-    return sql_values(*(sql_column(column.key, column.type) for column in columns)).data(list(rows)).cte("given")
+    each = func.json_each(json.dumps([row[:-1] for row in rows])).table_valued("key", "value")
+    values = [func.json_extract(each.c.value, f"$[{at}]") for at in range(len(columns) - 1)]
+    values.append(func.substr(literal(b"".join(row[-1] for row in rows)), each.c.key * 16 + 1, 16))
+    return select(*(value.label(column.key) for value, column in zip(values, columns, strict=True))).subquery("given")
 
 
 def among(connection: Connection, column: Any, texts: Collection[str]) -> ColumnElement[bool]:

@@ -15,7 +15,7 @@ from costmeter.core.usage import Usage
 from costmeter.store import bulk
 from costmeter.store.tables import AccountRow, EventRow, IdentityRow, PendingRow
 
-CHUNK = 5_000  # bound parameters of one statement stay below SQLite's limit
+CHUNK = 5_000  # identities that one statement looks up: below SQLite's limit of parameters
 
 Identity = tuple[str, str, bytes]  # account, provider, 16 bytes
 _NAMED_BY = [IdentityRow.__table__.columns[name] for name in ("account", "provider", "identity")]
@@ -42,7 +42,8 @@ class StoredEvent(NamedTuple):
 
 def known(connection: Connection, identities: Collection[Identity]) -> dict[Identity, StoredEvent]:
     """The events that these identities stand for, as far as they are recorded."""
-    found = {}
+    found: dict[Identity, StoredEvent] = {}
+    made: dict[bytes, StoredEvent] = {}  # most events have two identities
     wanted = sorted(identities)
     for start in range(0, len(wanted), CHUNK):
         asked = bulk.listed(connection, _NAMED_BY, wanted[start : start + CHUNK])
@@ -53,7 +54,8 @@ def known(connection: Connection, identities: Collection[Identity]) -> dict[Iden
             .join(EventRow, of_one_event(EventRow, IdentityRow))
         )
         for row in connection.execute(query):
-            found[row.account, row.named_by, row.identity] = stored_event(row)
+            event = made[row.event_key] = made.get(row.event_key) or stored_event(row)
+            found[row.account, row.named_by, row.identity] = event
     return found
 
 

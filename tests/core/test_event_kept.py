@@ -81,7 +81,7 @@ def test_whatever_comes_in_is_read_or_refused_and_either_can_be_stored(body: Any
     try:
         event = read_event(body)
         stored: list[Any] = [event.tags, event.detail, event.raw_usage, event.model, event.project, event.event_id]
-        assert len(event.digest()) == 16
+        assert len(event.seal()) == 16
     except InputError as error:
         stored = [str(error), known_fields(body)[0]]
     text = json.dumps(stored, allow_nan=False, ensure_ascii=False)
