@@ -90,13 +90,13 @@ class EventLines:
         self._answer = Answer()
 
     def take(self, data: bytes) -> bool:
-        if self.pass_over(data) or self.is_complete:
+        if self._pass_over(data) or self.is_complete:
             return False
         decided = self._cut(data)
         self._is_at_start = bool(self._head) and not self._held and not self._is_skipping and not self.is_complete
         return decided
 
-    def pass_over(self, lines: bytes) -> bool:
+    def _pass_over(self, lines: bytes) -> bool:
         """Keeps whole lines where none of them can matter; False, and nothing taken, where one can."""
         if not self._is_at_start or not lines.endswith(b"\n") or len(lines) > LIMIT:
             return False

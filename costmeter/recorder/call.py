@@ -31,8 +31,8 @@ ROOM = 64 << 10  # bytes that pass before they are read, where nothing decides e
 # the vendor is busy. A chunk that brings the last event, too, in front of such an end is timed when the next is looked
 # at.
 UNDECIDED = b'"usage":null}\n\n'
-_ALSO_UNDECIDED = (UNDECIDED, b'"finish_reason":null}]}\n\n', b": keep-alive\n\n")
-END = -len(UNDECIDED)
+_ALSO_UNDECIDED = (b'"finish_reason":null}]}\n\n', b": keep-alive\n\n")
+END = -len(UNDECIDED)  # where it stands in a chunk
 # What a gateway of ours says of an answer that went through it, and of one that it gave itself: that call may have had
 # another end than the one that is told.
 ANSWER_ID, REFUSED = b"x-costmeter-event-id", b"x-costmeter-refused"

@@ -135,7 +135,10 @@ def listed(
         return given.render_derived("given")
     each = func.json_each(json.dumps([row[:-1] for row in rows])).table_valued("key", "value")
     values = [func.json_extract(each.c.value, f"$[{at}]") for at in range(len(columns) - 1)]
-    values.append(func.substr(literal(b"".join(row[-1] for row in rows)), each.c.key * 16 + 1, 16))
+    keys = b"".join(row[-1] for row in rows)
+    if any(len(row[-1]) != 16 for row in rows):  # the others would be read from the wrong places
+        raise ValueError("a key that is listed has 16 bytes")
+    values.append(func.substr(literal(keys), each.c.key * 16 + 1, 16))
     return select(*(value.label(column.key) for value, column in zip(values, columns, strict=True))).subquery("given")
 
 

@@ -43,7 +43,7 @@ class StoredEvent(NamedTuple):
 def known(connection: Connection, identities: Collection[Identity]) -> dict[Identity, StoredEvent]:
     """The events that these identities stand for, as far as they are recorded."""
     found: dict[Identity, StoredEvent] = {}
-    made: dict[bytes, StoredEvent] = {}  # most events have two identities
+    made: dict[tuple[str, bytes], StoredEvent] = {}  # most events have two identities
     wanted = sorted(identities)
     for start in range(0, len(wanted), CHUNK):
         asked = bulk.listed(connection, _NAMED_BY, wanted[start : start + CHUNK])
@@ -54,8 +54,10 @@ def known(connection: Connection, identities: Collection[Identity]) -> dict[Iden
             .join(EventRow, of_one_event(EventRow, IdentityRow))
         )
         for row in connection.execute(query):
-            event = made[row.event_key] = made.get(row.event_key) or stored_event(row)
-            found[row.account, row.named_by, row.identity] = event
+            own = row.account, row.event_key
+            if own not in made:
+                made[own] = stored_event(row)
+            found[row.account, row.named_by, row.identity] = made[own]
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, event, select
@@ -24,6 +25,13 @@ def test_rows_are_listed_as_they_are_given(engine: Engine, rows: list[tuple[str,
     with reading(engine) as connection:
         given_rows = bulk.listed(connection, COLUMNS, rows)
         assert sorted(map(tuple, connection.execute(select(*given_rows.c)))) == sorted(rows)
+
+
+def test_a_key_of_another_size_is_refused(sqlite_url: str) -> None:
+    engine = open_engine(sqlite_url)
+    with reading(engine) as connection, pytest.raises(ValueError, match="16 bytes"):
+        bulk.listed(connection, COLUMNS, [("a", "deepseek", bytes(15)), ("a", "deepseek", bytes(17))])
+    engine.dispose()
 
 
 def test_a_call_is_found_by_each_of_its_identities(engine: Engine) -> None:
